@@ -1,0 +1,23 @@
+// The element types of checkpoint files, without LibTorch.
+#pragma once
+
+#include <shira/base/export.h>
+
+#include <cstddef>
+#include <optional>
+#include <string_view>
+
+namespace shira {
+
+enum class DType { kF64, kF32, kF16, kBF16, kI64, kI32, kU8 };
+
+/// Bytes of one element.
+SHIRA_API std::size_t item_size(DType dtype);
+
+/// The safetensors spelling: "F32", "BF16", ...
+SHIRA_API std::string_view dtype_name(DType dtype);
+
+/// The inverse of dtype_name; nothing for a dtype that is not supported.
+SHIRA_API std::optional<DType> parse_dtype(std::string_view name);
+
+}  // namespace shira

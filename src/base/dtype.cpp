@@ -1,0 +1,36 @@
+// The one table of element types.
+#include <shira/base/dtype.h>
+
+#include <array>
+
+namespace shira {
+namespace {
+
+struct DTypeRow {
+  DType dtype;
+  std::string_view name;
+  std::size_t item_size;
+};
+
+constexpr std::array<DTypeRow, 7> kDTypes{{{DType::kF64, "F64", 8},
+                                           {DType::kF32, "F32", 4},
+                                           {DType::kF16, "F16", 2},
+                                           {DType::kBF16, "BF16", 2},
+                                           {DType::kI64, "I64", 8},
+                                           {DType::kI32, "I32", 4},
+                                           {DType::kU8, "U8", 1}}};
+
+}  // namespace
+
+std::size_t item_size(DType dtype) { return kDTypes[static_cast<std::size_t>(dtype)].item_size; }
+
+std::string_view dtype_name(DType dtype) { return kDTypes[static_cast<std::size_t>(dtype)].name; }
+
+std::optional<DType> parse_dtype(std::string_view name) {
+  for (const DTypeRow& row : kDTypes) {
+    if (row.name == name) return row.dtype;
+  }
+  return std::nullopt;
+}
+
+}  // namespace shira
