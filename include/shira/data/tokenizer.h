@@ -1,0 +1,66 @@
+// sentencepiece tokenizers (tokenizer.model), as LLaMA 1 and 2 ship them.
+#pragma once
+
+#include <shira/base/export.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace shira {
+
+using TokenIds = std::vector<std::int64_t>;
+
+/// Which special tokens encode adds.
+enum class SpecialTokens {
+  kNone,
+  kModel,  // BOS and EOS as tokenizer_config.json asks (LLaMA: BOS only)
+};
+
+class SHIRA_API Tokenizer {
+ public:
+  /// Reads tokenizer.model and, if there, tokenizer_config.json. IoError when there is none; one
+  /// that says what is supported when there is only a tokenizer.json.
+  explicit Tokenizer(const std::filesystem::path& directory);
+  ~Tokenizer();
+  Tokenizer(Tokenizer&&) noexcept;
+
+  TokenIds encode(std::string_view text, SpecialTokens special = SpecialTokens::kNone) const;
+  /// Control tokens (BOS, EOS) give no text. Error for an id outside the vocabulary.
+  std::string decode(const TokenIds& ids) const;
+  std::string piece(std::int64_t id) const;
+
+  std::int64_t vocab_size() const;
+  std::int64_t bos_id() const;  // -1 where the model has none
+  std::int64_t eos_id() const;  // -1 where the model has none
+
+ private:
+  struct Model;
+  std::unique_ptr<Model> model_;
+};
+
+/// Turns ids into text as they come, never splitting a UTF-8 character: what is not complete yet is
+/// held back.
+class SHIRA_API StreamDecoder {
+ public:
+  /// `prompt`: the ids before the first pushed one; they decide about leading spaces.
+  StreamDecoder(const Tokenizer& tokenizer, TokenIds prompt);
+
+  /// The text that `id` completes; empty while a character is still open.
+  std::string push(std::int64_t id);
+  /// What is still held back.
+  std::string finish();
+
+ private:
+  std::string advance(bool complete);
+
+  const Tokenizer& tokenizer_;
+  TokenIds ids_;
+  std::size_t prefix_ = 0;  // decoding starts here
+  std::size_t read_ = 0;    // text up to here has been given out
+};
+
+}  // namespace shira

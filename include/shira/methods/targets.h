@@ -1,0 +1,33 @@
+// Which layers of a model an adapter trains.
+#pragma once
+
+#include <shira/base/export.h>
+#include <shira/nn/linear.h>
+#include <shira/sparse/tensor_file.h>
+
+#include <torch/nn/module.h>
+
+#include <string>
+#include <vector>
+
+namespace shira {
+
+/// A linear layer and its name in the model.
+struct LinearTarget {
+  std::string name;  // "model.layers.0.self_attn.q_proj"
+  nn::Linear layer;
+
+  std::string parameter_name() const { return name + ".weight"; }
+};
+
+/// The linear layers whose name equals a pattern or ends with "." + pattern, in the model's order;
+/// "all-linear" means every one but lm_head, as PEFT has it. ConfigError for a pattern that matches
+/// nothing (it lists the layer names that there are) and for a chosen weight that another module
+/// shares.
+SHIRA_API std::vector<LinearTarget> select_targets(const torch::nn::Module& model,
+                                                   const std::vector<std::string>& patterns);
+
+/// The targets' weights by parameter name.
+SHIRA_API std::vector<NamedTensor> target_weights(const std::vector<LinearTarget>& targets);
+
+}  // namespace shira

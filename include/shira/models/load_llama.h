@@ -1,0 +1,38 @@
+// HuggingFace checkpoint directories to models and back.
+#pragma once
+
+#include <shira/base/export.h>
+#include <shira/models/llama.h>
+
+#include <torch/types.h>
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+
+namespace shira {
+
+struct LoadOptions {
+  /// The dtype of all weights; without it the checkpoint's own.
+  std::optional<torch::ScalarType> dtype;
+  /// Parameters (by name) that training or a switcher may write: copied into owned memory. The
+  /// others stay in the mapped file where their dtype allows. Without it: all but the embedding.
+  std::function<bool(const std::string&)> writable;
+};
+
+/// Loads config.json and the weights (model.safetensors or shards). One IoError lists all missing,
+/// unexpected and mis-shaped tensors.
+SHIRA_API Llama load_llama(const std::filesystem::path& directory, const LoadOptions& options = {});
+
+/// The dtype in which the checkpoint stores the bulk of its weights (its embedding's).
+SHIRA_API torch::ScalarType checkpoint_dtype(const std::filesystem::path& directory);
+
+/// Writes `model` into an existing directory as a HuggingFace checkpoint: model.safetensors in
+/// `dtype` (default: the model's own) and the other files of `base` (config, tokenizer, ...), each
+/// file atomically.
+SHIRA_API void save_llama(const std::filesystem::path& directory, const Llama& model,
+                          const std::filesystem::path& base,
+                          std::optional<torch::ScalarType> dtype = {});
+
+}  // namespace shira

@@ -1,0 +1,17 @@
+// The gradient of a linear layer's weight for the masked entries alone (a sampled dense-dense
+// product, SDDMM).
+#pragma once
+
+#include <shira/base/export.h>
+
+#include <torch/types.h>
+
+namespace shira {
+
+/// dv[k] = sum_t grad[t, row_k] * input[t, col_k] for the flat positions `indices` (nnz) int32 of a
+/// weight (out, in); `grad` (T, out), `input` (T, in). Accumulated and returned in float32 (float64
+/// for float64 operands).
+SHIRA_API torch::Tensor sampled_weight_grad(const torch::Tensor& grad, const torch::Tensor& input,
+                                            const torch::Tensor& indices);
+
+}  // namespace shira

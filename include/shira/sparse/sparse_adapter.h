@@ -1,0 +1,53 @@
+// The central noun: positions and values for some parameters of a base model.
+#pragma once
+
+#include <shira/base/export.h>
+#include <shira/sparse/sparse_mask.h>
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+namespace shira {
+
+/// What an adapter's values are.
+enum class ValueKind {
+  kWeights,  // the new weights themselves: exact
+  kDeltas,   // to be added to the base, as PEFT stores them
+};
+
+/// A mask and one value per index.
+struct SparseTensor {
+  SparseMask mask;
+  torch::Tensor values;  // (nnz)
+  /// XXH3-64 of the base's values under the mask, in the adapter's base_dtype.
+  std::optional<std::uint64_t> base_checksum;
+};
+
+struct SparseAdapter {
+  ValueKind kind = ValueKind::kWeights;
+  std::map<std::string, SparseTensor> tensors;  // by parameter name
+  /// The dtype the weights had in memory while training.
+  torch::ScalarType base_dtype = torch::kFloat32;
+  std::string base_model;  // path or name of the base, for people
+  std::string mask_type;   // rand, wm, ...
+
+  /// Entries over all tensors.
+  SHIRA_API std::int64_t nnz() const;
+};
+
+/// The checksum of `values` for SparseTensor::base_checksum: of their bytes in `dtype`.
+SHIRA_API std::uint64_t base_checksum(const torch::Tensor& values, torch::ScalarType dtype);
+
+/// Writes adapter_config.json and adapter_model.safetensors (docs/adapter_format.md) into
+/// `directory`, made if absent; each file is replaced atomically.
+SHIRA_API void save_adapter(const std::filesystem::path& directory, const SparseAdapter& adapter);
+
+/// Reads what save_adapter wrote. IoError on a damaged file or another format.
+SHIRA_API SparseAdapter load_adapter(const std::filesystem::path& directory);
+
+}  // namespace shira

@@ -1,0 +1,44 @@
+// Text generation with a key/value cache.
+#pragma once
+
+#include <shira/base/export.h>
+#include <shira/data/tokenizer.h>
+#include <shira/models/llama.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace shira {
+
+struct GenerateOptions {
+  std::int64_t max_new_tokens = 128;
+  double temperature = 0.0;  // 0 = greedy
+  std::int64_t top_k = 0;    // 0 = off: sample among the k most likely tokens
+  double top_p = 1.0;        // 1 = off: among the most likely tokens that reach this probability
+  std::uint64_t seed = 0;
+  std::vector<std::string> stop;  // generation ends before the first of these texts
+  /// Called with each piece of text as it is complete; never splits a UTF-8 character.
+  std::function<void(std::string_view)> on_text;
+};
+
+struct Generated {
+  std::string text;           // the continuation, without the stop text
+  TokenIds ids;               // the new tokens, the end-of-sequence token excluded
+  std::string finish_reason;  // stop: EOS or a stop text | length
+  std::int64_t prompt_tokens = 0;
+};
+
+/// Continues `prompt` (encoded with the model's special tokens). Ends at an EOS id of the config, a
+/// stop text, or max_new_tokens. Error for a prompt of no tokens.
+SHIRA_API Generated generate(Llama& model, const Tokenizer& tokenizer, const std::string& prompt,
+                             const GenerateOptions& options = {});
+
+/// Chooses a token from the logits (vocabulary): temperature, then top-k, then top-p, as
+/// transformers orders them; `uniform` in [0, 1) decides.
+SHIRA_API std::int64_t sample_token(const torch::Tensor& logits, const GenerateOptions& options,
+                                    double uniform);
+
+}  // namespace shira

@@ -1,0 +1,23 @@
+// What must hold between keys, and the defaults that depend on other keys.
+#pragma once
+
+#include "map_reader.h"
+#include "problems.h"
+
+#include <shira/config/run_config.h>
+
+#include <functional>
+#include <map>
+#include <string>
+
+namespace shira::detail {
+
+/// The entries that count: not null, and the last one of their key.
+using GivenKeys = std::map<std::string, Entry, std::less<>>;
+
+/// Reports contradictions, then fills what follows from other keys. `whole_file` is the place of
+/// what is missing.
+void apply_rules(const GivenKeys& given, const Place& whole_file, Problems& problems,
+                 RunConfig& config);
+
+}  // namespace shira::detail

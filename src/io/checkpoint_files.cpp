@@ -1,0 +1,152 @@
+// The index is the authority: every shard must hold the tensors it lists there, and no others.
+#include "quote.h"
+#include "strict_json.h"
+
+#include <shira/base/error.h>
+#include <shira/io/atomic_file.h>
+#include <shira/io/checkpoint_files.h>
+
+#include <set>
+
+namespace shira {
+namespace {
+
+namespace fs = std::filesystem;
+using Tensors = std::map<std::string, TensorView, std::less<>>;
+using WeightMap = std::map<std::string, std::string>;  // tensor -> shard
+
+constexpr const char* kWeights = "model.safetensors";
+constexpr const char* kIndex = "model.safetensors.index.json";
+
+[[noreturn]] void throw_no_weights(const fs::path& directory) {
+  SHIRA_CHECK(IoError, fs::is_directory(directory), directory,
+              ": no such directory; expected a HuggingFace checkpoint directory");
+  const bool pickled = fs::exists(directory / "pytorch_model.bin") ||
+                       fs::exists(directory / "pytorch_model.bin.index.json");
+  SHIRA_CHECK(IoError, !pickled, directory,
+              ": has only pytorch_model.bin, a pickle, which is not read; convert it with\n",
+              "  python -c \"from transformers import AutoModelForCausalLM as M; "
+              "M.from_pretrained('",
+              directory.string(), "', torch_dtype='auto').save_pretrained('", directory.string(),
+              "')\"");
+  throw IoError(detail::concat(directory, ": has no weights; expected ", kWeights, " or ", kIndex));
+}
+
+/// At most ten of the names, for an error message.
+std::string list_of(const std::vector<std::string>& names) {
+  std::string list;
+  for (std::size_t i = 0; i < names.size() && i < 10; ++i) {
+    list += (i == 0 ? "" : ", ") + detail::quote(names[i]);
+  }
+  return names.size() <= 10 ? list : detail::concat(list, " and ", names.size() - 10, " more");
+}
+
+WeightMap parse_weight_map(const fs::path& path) {
+  const nlohmann::json index = detail::parse_strict_json(read_file(path));
+  SHIRA_CHECK(IoError,
+              index.is_object() && index.contains("weight_map") && index["weight_map"].is_object(),
+              "expected an object with an object \"weight_map\"");
+  WeightMap weight_map;
+  for (const auto& [tensor, shard] : index["weight_map"].items()) {
+    SHIRA_CHECK(IoError, shard.is_string(), "the shard of tensor ", detail::quote(tensor),
+                " is not a string");
+    weight_map.emplace(tensor, shard.get<std::string>());
+  }
+  return weight_map;
+}
+
+WeightMap read_weight_map(const fs::path& path) {
+  try {
+    return parse_weight_map(path);
+  } catch (const IoError& error) {
+    throw IoError(detail::concat(path, ": ", error.what()));
+  }
+}
+
+/// A shard is a plain file name: an index must not reach out of its directory.
+void check_shard_name(const std::string& shard, const fs::path& index) {
+  const bool plain = !shard.empty() && shard != "." && shard != ".." &&
+                     shard.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
+  SHIRA_CHECK(IoError, plain, index, ": names the shard ", detail::quote(shard),
+              ", expected the name of a file in the same directory");
+}
+
+std::set<std::string> checked_shards(const WeightMap& weight_map, const fs::path& index) {
+  std::set<std::string> shards;
+  for (const auto& [tensor, shard] : weight_map) shards.insert(shard);
+  std::vector<std::string> missing;
+  for (const std::string& shard : shards) {
+    check_shard_name(shard, index);
+    if (!fs::exists(index.parent_path() / shard)) missing.push_back(shard);
+  }
+  SHIRA_CHECK(IoError, missing.empty(), index, ": shards are missing beside it: ", list_of(missing),
+              "; download the checkpoint again");
+  return shards;
+}
+
+Tensors tensors_of(const SafetensorsFile& file) {
+  Tensors tensors;
+  for (const std::string& name : file.names()) tensors.emplace(name, file.view(name));
+  return tensors;
+}
+
+/// The tensors of one shard, all of which the index places there.
+Tensors tensors_of_shard(const fs::path& path, const WeightMap& weight_map) {
+  Tensors tensors = tensors_of(SafetensorsFile(path));
+  for (const auto& [name, view] : tensors) {
+    const auto listed = weight_map.find(name);
+    SHIRA_CHECK(IoError, listed != weight_map.end(), path, ": has a tensor ", detail::quote(name),
+                " that ", kIndex, " does not list");
+    SHIRA_CHECK(IoError, listed->second == path.filename(), path, ": has the tensor ",
+                detail::quote(name), " that ", kIndex, " places in ",
+                detail::quote(listed->second));
+  }
+  return tensors;
+}
+
+void check_all_found(const WeightMap& weight_map, const Tensors& tensors, const fs::path& index) {
+  std::vector<std::string> missing;
+  for (const auto& [name, shard] : weight_map) {
+    if (!tensors.contains(name)) missing.push_back(name);
+  }
+  SHIRA_CHECK(IoError, missing.empty(), index,
+              ": lists tensors that their shards do not have: ", list_of(missing));
+}
+
+Tensors tensors_of_shards(const fs::path& index) {
+  const WeightMap weight_map = read_weight_map(index);
+  Tensors tensors;
+  for (const std::string& shard : checked_shards(weight_map, index)) {
+    tensors.merge(tensors_of_shard(index.parent_path() / shard, weight_map));
+  }
+  check_all_found(weight_map, tensors, index);
+  return tensors;
+}
+
+Tensors open_tensors(const fs::path& directory) {
+  if (fs::exists(directory / kWeights)) return tensors_of(SafetensorsFile(directory / kWeights));
+  if (fs::exists(directory / kIndex)) return tensors_of_shards(directory / kIndex);
+  throw_no_weights(directory);
+}
+
+}  // namespace
+
+CheckpointFiles::CheckpointFiles(const std::filesystem::path& directory)
+    : directory_(directory), tensors_(open_tensors(directory)) {}
+
+std::vector<std::string> CheckpointFiles::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, view] : tensors_) names.push_back(name);
+  return names;
+}
+
+bool CheckpointFiles::contains(std::string_view name) const { return tensors_.contains(name); }
+
+TensorView CheckpointFiles::view(std::string_view name) const {
+  const auto found = tensors_.find(name);
+  SHIRA_CHECK(IoError, found != tensors_.end(), directory_, ": the checkpoint has no tensor ",
+              detail::quote(name));
+  return found->second;
+}
+
+}  // namespace shira

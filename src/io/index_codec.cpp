@@ -1,0 +1,106 @@
+// Blocks are decoded one after the other; each needs only its bytes and the index before it.
+#include <shira/base/error.h>
+#include <shira/io/index_codec.h>
+
+#include <algorithm>
+
+namespace shira {
+namespace {
+
+constexpr std::uint8_t kContinue = 255;
+constexpr std::int64_t kLargestLimit = std::int64_t{1} << 31;  // indices are int32
+
+void append_gap(std::int64_t gap, std::vector<std::uint8_t>& gaps) {
+  gaps.insert(gaps.end(), static_cast<std::size_t>(gap / kContinue), kContinue);
+  gaps.push_back(static_cast<std::uint8_t>(gap % kContinue));
+}
+
+void check_sizes(std::span<const std::uint8_t> gaps, std::span<const std::int64_t> restarts,
+                 std::int64_t count, std::int64_t limit) {
+  const auto bytes = static_cast<std::int64_t>(gaps.size());
+  SHIRA_CHECK(IoError, 0 <= limit && limit <= kLargestLimit && 0 <= count && count <= limit,
+              "index codec: cannot hold ", count, " indices below ", limit,
+              ", expected count <= limit <= 2^31");
+  SHIRA_CHECK(IoError, count <= bytes && (count > 0 || bytes == 0), "index codec: got ", bytes,
+              " bytes for ", count, " indices, expected at least one byte each and none for none");
+  const std::int64_t expected = count == 0 ? 0 : 2 * ((count - 1) / kIndexBlock);
+  SHIRA_CHECK(IoError, static_cast<std::int64_t>(restarts.size()) == expected, "index codec: got ",
+              restarts.size(), " restart numbers for ", count, " indices, expected ", expected);
+}
+
+[[noreturn]] void throw_bad_index(std::int64_t index, std::int64_t previous, std::int64_t limit) {
+  throw IoError(detail::concat("index codec: got index ", index, " after ", previous,
+                               ", expected a larger one below ", limit));
+}
+
+/// The bytes between a block's restart and the next one. A block ends with index restarts[2 *
+/// block] at byte restarts[2 * block + 1], the last block with the bytes.
+std::span<const std::uint8_t> bytes_of_block(std::size_t block, std::span<const std::uint8_t> gaps,
+                                             std::span<const std::int64_t> restarts) {
+  const auto size = static_cast<std::int64_t>(gaps.size());
+  const std::int64_t begin = block == 0 ? 0 : restarts[2 * block - 1];
+  const std::int64_t end = 2 * block < restarts.size() ? restarts[2 * block + 1] : size;
+  SHIRA_CHECK(IoError, 0 <= begin && begin < end && end <= size, "index codec: block ", block,
+              " has bytes ", begin, " to ", end, ", expected a part of the ", size, " bytes");
+  return gaps.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+}
+
+/// Fills `out` from one block's bytes; `previous` is the index before it (-1: none). Returns its
+/// last index.
+std::int64_t decode_block(std::span<const std::uint8_t> gaps, std::int64_t previous,
+                          std::int64_t limit, std::span<std::int32_t> out) {
+  std::int64_t index = std::max<std::int64_t>(previous, 0);
+  std::size_t entry = 0;
+  for (const std::uint8_t gap : gaps) {
+    index += gap;
+    if (gap == kContinue) continue;
+    if (index <= previous || index >= limit) throw_bad_index(index, previous, limit);
+    SHIRA_CHECK(IoError, entry < out.size(), "index codec: a block has more than the expected ",
+                out.size(), " indices");
+    out[entry++] = static_cast<std::int32_t>(index);
+    previous = index;
+  }
+  SHIRA_CHECK(IoError, entry == out.size() && gaps.back() != kContinue,
+              "index codec: a block ends after ", entry, " of ", out.size(), " indices",
+              gaps.back() == kContinue ? ", inside a gap" : "");
+  return previous;
+}
+
+}  // namespace
+
+EncodedIndices encode_indices(std::span<const std::int32_t> indices) {
+  EncodedIndices encoded;
+  encoded.gaps.reserve(indices.size() + indices.size() / 8);
+  std::int64_t previous = -1;
+  for (std::size_t i = 0; i < indices.size(); ++i) {
+    SHIRA_CHECK(ShapeError, indices[i] > previous, "encode_indices: got index ", indices[i],
+                " after ", previous, ", expected sorted, unique, not negative indices");
+    if (i > 0 && i % kIndexBlock == 0) {
+      encoded.restarts.push_back(previous);
+      encoded.restarts.push_back(static_cast<std::int64_t>(encoded.gaps.size()));
+    }
+    append_gap(indices[i] - std::max<std::int64_t>(previous, 0), encoded.gaps);
+    previous = indices[i];
+  }
+  return encoded;
+}
+
+std::vector<std::int32_t> decode_indices(std::span<const std::uint8_t> gaps,
+                                         std::span<const std::int64_t> restarts, std::int64_t count,
+                                         std::int64_t limit) {
+  check_sizes(gaps, restarts, count, limit);
+  std::vector<std::int32_t> indices(static_cast<std::size_t>(count));
+  std::span<std::int32_t> remaining(indices);
+  std::int64_t last = -1;
+  for (std::size_t block = 0; !remaining.empty(); ++block) {
+    const auto out = remaining.first(std::min<std::size_t>(remaining.size(), kIndexBlock));
+    last = decode_block(bytes_of_block(block, gaps, restarts), last, limit, out);
+    SHIRA_CHECK(IoError, 2 * block >= restarts.size() || restarts[2 * block] == last,
+                "index codec: block ", block, " ends with index ", last,
+                ", its restart says otherwise");
+    remaining = remaining.subspan(out.size());
+  }
+  return indices;
+}
+
+}  // namespace shira

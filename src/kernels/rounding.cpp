@@ -1,0 +1,27 @@
+// Round-to-odd keeps an inexact result distinguishable from every midpoint of the narrower type.
+#include <shira/kernels/rounding.h>
+
+#include <bit>
+#include <cmath>
+#include <limits>
+
+namespace shira {
+namespace {
+
+float round_to_odd_one(double value) {
+  const auto nearest = static_cast<float>(value);
+  const bool exact = static_cast<double>(nearest) == value || std::isnan(value);
+  const bool odd = (std::bit_cast<std::uint32_t>(nearest) & 1U) != 0;
+  if (exact || odd || std::isinf(nearest)) return nearest;
+  // Of the two float32 neighbours of an inexact value one is odd: the one on the other side.
+  const float direction = value > static_cast<double>(nearest) ? HUGE_VALF : -HUGE_VALF;
+  return std::nextafter(nearest, direction);
+}
+
+}  // namespace
+
+void round_to_odd(std::span<const double> values, float* out) {
+  for (double value : values) *out++ = round_to_odd_one(value);
+}
+
+}  // namespace shira

@@ -1,0 +1,130 @@
+// One function a layer, in the order of the checkpoint's names.
+#include <shira/models/llama.h>
+
+#include <ATen/Functions.h>
+
+namespace shira {
+namespace {
+
+nn::Linear make_linear(const ParameterSource& source, const std::string& name, std::int64_t out,
+                       std::int64_t in, bool bias) {
+  torch::Tensor weight = source(name + ".weight", {out, in});
+  return nn::Linear(std::move(weight), bias ? source(name + ".bias", {out}) : torch::Tensor());
+}
+
+nn::RmsNorm make_norm(const ParameterSource& source, const std::string& name,
+                      const LlamaConfig& config) {
+  return nn::RmsNorm(source(name + ".weight", {config.hidden_size}), config.rms_norm_eps);
+}
+
+nn::Linear make_head(const ParameterSource& source, const LlamaConfig& config,
+                     const nn::Embedding& embedding) {
+  if (config.tie_word_embeddings) return nn::Linear(embedding->weight);
+  return make_linear(source, "lm_head", config.vocab_size, config.hidden_size, /*bias=*/false);
+}
+
+}  // namespace
+
+LlamaAttentionImpl::LlamaAttentionImpl(const LlamaConfig& config, const std::string& prefix,
+                                       const ParameterSource& source)
+    : head_dim_(config.head_dim) {
+  const std::int64_t width = config.num_attention_heads * config.head_dim;
+  const std::int64_t kv_width = config.num_key_value_heads * config.head_dim;
+  const auto linear = [&](const char* name, std::int64_t out, std::int64_t in) {
+    return register_module(name,
+                           make_linear(source, prefix + name, out, in, config.attention_bias));
+  };
+  q_proj = linear("q_proj", width, config.hidden_size);
+  k_proj = linear("k_proj", kv_width, config.hidden_size);
+  v_proj = linear("v_proj", kv_width, config.hidden_size);
+  o_proj = linear("o_proj", config.hidden_size, width);
+}
+
+/// (B, T, heads * head_dim) -> (B, heads, T, head_dim)
+torch::Tensor LlamaAttentionImpl::split_heads(const torch::Tensor& projected) const {
+  return projected.unflatten(-1, {-1, head_dim_}).transpose(1, 2);
+}
+
+torch::Tensor LlamaAttentionImpl::forward(const torch::Tensor& hidden,
+                                          const nn::Rotary::Tables& rotary,
+                                          nn::KvCacheLayer* cache) {
+  const torch::Tensor query = nn::apply_rotary(split_heads(q_proj->forward(hidden)), rotary);
+  torch::Tensor key = nn::apply_rotary(split_heads(k_proj->forward(hidden)), rotary);
+  torch::Tensor value = split_heads(v_proj->forward(hidden));
+  if (cache != nullptr) {
+    cache->append(key, value);
+    key = cache->keys();
+    value = cache->values();
+  }
+  const torch::Tensor mixed = nn::causal_attention(query, key, value);
+  return o_proj->forward(mixed.transpose(1, 2).flatten(2));
+}
+
+LlamaMlpImpl::LlamaMlpImpl(const LlamaConfig& config, const std::string& prefix,
+                           const ParameterSource& source) {
+  const auto linear = [&](const char* name, std::int64_t out, std::int64_t in) {
+    return register_module(name, make_linear(source, prefix + name, out, in, config.mlp_bias));
+  };
+  gate_proj = linear("gate_proj", config.intermediate_size, config.hidden_size);
+  up_proj = linear("up_proj", config.intermediate_size, config.hidden_size);
+  down_proj = linear("down_proj", config.hidden_size, config.intermediate_size);
+}
+
+torch::Tensor LlamaMlpImpl::forward(const torch::Tensor& hidden) {
+  return down_proj->forward(at::silu(gate_proj->forward(hidden)) * up_proj->forward(hidden));
+}
+
+LlamaBlockImpl::LlamaBlockImpl(const LlamaConfig& config, const std::string& prefix,
+                               const ParameterSource& source) {
+  self_attn = register_module("self_attn", LlamaAttention(config, prefix + "self_attn.", source));
+  mlp = register_module("mlp", LlamaMlp(config, prefix + "mlp.", source));
+  input_layernorm =
+      register_module("input_layernorm", make_norm(source, prefix + "input_layernorm", config));
+  post_attention_layernorm = register_module(
+      "post_attention_layernorm", make_norm(source, prefix + "post_attention_layernorm", config));
+}
+
+torch::Tensor LlamaBlockImpl::forward(torch::Tensor hidden, const nn::Rotary::Tables& rotary,
+                                      nn::KvCacheLayer* cache) {
+  hidden = hidden + self_attn->forward(input_layernorm->forward(hidden), rotary, cache);
+  return hidden + mlp->forward(post_attention_layernorm->forward(hidden));
+}
+
+LlamaModelImpl::LlamaModelImpl(const LlamaConfig& config, const ParameterSource& source) {
+  embed_tokens = register_module(
+      "embed_tokens",
+      nn::Embedding(source("model.embed_tokens.weight", {config.vocab_size, config.hidden_size})));
+  layers = register_module("layers", torch::nn::ModuleList());
+  for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
+    layers->push_back(LlamaBlock(config, "model.layers." + std::to_string(i) + ".", source));
+  }
+  norm = register_module("norm", make_norm(source, "model.norm", config));
+}
+
+LlamaImpl::LlamaImpl(const LlamaConfig& config_in, const ParameterSource& source)
+    : config(config_in), rotary_(config.head_dim, config.rope_theta, config.rope_scaling) {
+  model = register_module("model", LlamaModel(config, source));
+  lm_head = register_module("lm_head", make_head(source, config, model->embed_tokens));
+}
+
+torch::Tensor LlamaImpl::hidden(const torch::Tensor& ids, KvCache* cache) {
+  torch::Tensor hidden = model->embed_tokens->forward(ids);
+  const std::int64_t start = cache != nullptr && !cache->empty() ? cache->front().length() : 0;
+  const auto tables = rotary_.tables(start, ids.size(1), hidden.scalar_type());
+  for (std::size_t i = 0; i < model->layers->size(); ++i) {
+    auto& block = model->layers->at<LlamaBlockImpl>(i);
+    hidden = block.forward(hidden, tables, cache != nullptr ? &cache->at(i) : nullptr);
+  }
+  return model->norm->forward(hidden);
+}
+
+torch::Tensor LlamaImpl::logits(const torch::Tensor& hidden) { return lm_head->forward(hidden); }
+
+KvCache LlamaImpl::make_cache(std::int64_t batch, std::int64_t capacity) const {
+  const auto dtype = model->norm->weight.scalar_type();
+  return KvCache(
+      static_cast<std::size_t>(config.num_hidden_layers),
+      nn::KvCacheLayer(batch, config.num_key_value_heads, capacity, config.head_dim, dtype));
+}
+
+}  // namespace shira

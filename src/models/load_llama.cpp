@@ -1,0 +1,134 @@
+// The model is built directly on the checkpoint's tensors: no random initialisation, no copy of
+// what nobody will write.
+#include <shira/base/error.h>
+#include <shira/io/atomic_file.h>
+#include <shira/io/checkpoint_files.h>
+#include <shira/models/load_llama.h>
+#include <shira/nn/parameters.h>
+#include <shira/sparse/tensor_file.h>
+
+#include <ATen/Functions.h>
+
+#include <nlohmann/json.hpp>
+
+#include <set>
+
+namespace shira {
+namespace {
+
+constexpr const char* kEmbeddingName = "model.embed_tokens.weight";
+
+bool is_writable_by_default(const std::string& name) { return name != kEmbeddingName; }
+
+/// Gives a Llama its tensors and remembers what did not fit.
+class CheckpointSource {
+ public:
+  CheckpointSource(const CheckpointFiles& files, const LoadOptions& options,
+                   torch::ScalarType dtype)
+      : files_(files), options_(options), dtype_(dtype) {}
+
+  torch::Tensor take(const std::string& name, at::IntArrayRef shape) {
+    taken_.insert(name);
+    if (!files_.contains(name)) return reject(name, shape, "missing");
+    const TensorView view = files_.view(name);
+    const auto stored = to_scalar_type(view.dtype);
+    if (at::IntArrayRef(view.shape) != shape) {
+      return reject(
+          name, shape,
+          detail::concat("expected shape ", shape, ", got ", at::IntArrayRef(view.shape)));
+    }
+    if (!c10::isFloatingType(stored)) {
+      return reject(name, shape, detail::concat("expected floating-point values, got ", stored));
+    }
+    const bool writable =
+        options_.writable ? options_.writable(name) : is_writable_by_default(name);
+    return writable || stored != dtype_ ? copy_tensor(view, dtype_) : map_tensor(view);
+  }
+
+  void check_all(const std::string& directory, bool tied) {
+    for (const std::string& name : files_.names()) {
+      const bool ignored =
+          name.ends_with(".rotary_emb.inv_freq") || (tied && name == "lm_head.weight");
+      if (!ignored && !taken_.contains(name)) problems_ += "\n  " + name + ": unexpected";
+    }
+    SHIRA_CHECK(IoError, problems_.empty(), directory,
+                ": the weights do not fit config.json:", problems_);
+  }
+
+ private:
+  torch::Tensor reject(const std::string& name, at::IntArrayRef shape, const std::string& why) {
+    problems_ += "\n  " + name + ": " + why;
+    return at::empty({1}, dtype_).expand(shape);  // no memory for a model that will not be
+  }
+
+  const CheckpointFiles& files_;
+  const LoadOptions& options_;
+  torch::ScalarType dtype_;
+  std::set<std::string> taken_;
+  std::string problems_;
+};
+
+torch::ScalarType stored_dtype(const CheckpointFiles& files) {
+  SHIRA_CHECK(IoError, files.contains(kEmbeddingName), files.directory().string(),
+              ": the weights have no ", kEmbeddingName, ". Is this a LLaMA checkpoint?");
+  return to_scalar_type(files.view(kEmbeddingName).dtype);
+}
+
+bool is_weight_file(const std::string& name) {
+  return name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json") ||
+         name.ends_with(".bin") || name.ends_with(".bin.index.json") || name.ends_with(".pth") ||
+         name.ends_with(".gguf");
+}
+
+const char* torch_dtype_name(torch::ScalarType dtype) {
+  return dtype == torch::kBFloat16 ? "bfloat16" : dtype == torch::kFloat16 ? "float16" : "float32";
+}
+
+/// config.json of `base` with its dtype (under whichever key it stands) set to the weights'.
+std::string config_with_dtype(const std::filesystem::path& path, torch::ScalarType dtype) {
+  auto config = nlohmann::ordered_json::parse(read_file(path));
+  const char* key = config.contains("dtype") ? "dtype" : "torch_dtype";
+  config[key] = torch_dtype_name(dtype);
+  return config.dump(2) + "\n";
+}
+
+/// Tokenizer and generation settings; what describes other adapters or models' text stays behind.
+void copy_other_files(const std::filesystem::path& base, const std::filesystem::path& directory) {
+  for (const auto& entry : std::filesystem::directory_iterator(base)) {
+    const std::string name = entry.path().filename().string();
+    const bool skipped = is_weight_file(name) || name == "config.json" || name == "README.md" ||
+                         name.starts_with("adapter_");
+    if (entry.is_regular_file() && !skipped) write_file(directory / name, read_file(entry.path()));
+  }
+}
+
+}  // namespace
+
+Llama load_llama(const std::filesystem::path& directory, const LoadOptions& options) {
+  const LlamaConfig config = read_llama_config(directory);
+  const CheckpointFiles files(directory);
+  CheckpointSource source(files, options, options.dtype.value_or(stored_dtype(files)));
+  Llama model(config, [&source](const std::string& name, at::IntArrayRef shape) {
+    return source.take(name, shape);
+  });
+  source.check_all(directory.string(), config.tie_word_embeddings);
+  return model;
+}
+
+torch::ScalarType checkpoint_dtype(const std::filesystem::path& directory) {
+  return stored_dtype(CheckpointFiles(directory));
+}
+
+void save_llama(const std::filesystem::path& directory, const Llama& model,
+                const std::filesystem::path& base, std::optional<torch::ScalarType> dtype) {
+  const auto kept = dtype.value_or(model->model->norm->weight.scalar_type());
+  std::vector<NamedTensor> tensors;
+  for (const auto& [name, tensor] : nn::unique_parameters(*model)) {
+    tensors.emplace_back(name, tensor.detach().to(kept));
+  }
+  copy_other_files(base, directory);
+  write_file(directory / "config.json", config_with_dtype(base / "config.json", kept));
+  save_tensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
+}
+
+}  // namespace shira

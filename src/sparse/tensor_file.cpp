@@ -1,0 +1,80 @@
+// A mapped tensor is recognised by the deleter of its storage: no table of addresses is kept.
+#include <shira/base/error.h>
+#include <shira/sparse/tensor_file.h>
+
+#include <ATen/Functions.h>
+#include <c10/core/CPUAllocator.h>
+
+#include <array>
+#include <memory>
+
+namespace shira {
+namespace {
+
+using Mapping = std::shared_ptr<const void>;
+
+constexpr std::array<std::pair<DType, torch::ScalarType>, 7> kScalarTypes{
+    {{DType::kF64, torch::kFloat64},
+     {DType::kF32, torch::kFloat32},
+     {DType::kF16, torch::kFloat16},
+     {DType::kBF16, torch::kBFloat16},
+     {DType::kI64, torch::kInt64},
+     {DType::kI32, torch::kInt32},
+     {DType::kU8, torch::kUInt8}}};
+
+void release_mapping(void* context) { delete static_cast<Mapping*>(context); }
+
+bool is_aligned(const TensorView& view) {
+  return reinterpret_cast<std::uintptr_t>(view.data) % item_size(view.dtype) == 0;
+}
+
+}  // namespace
+
+torch::ScalarType to_scalar_type(DType dtype) {
+  return kScalarTypes[static_cast<std::size_t>(dtype)].second;
+}
+
+DType to_dtype(torch::ScalarType type) {
+  for (const auto& [dtype, scalar_type] : kScalarTypes) {
+    if (scalar_type == type) return dtype;
+  }
+  throw ShapeError(detail::concat("[to_dtype] dtype ", type,
+                                  " cannot be stored. Supported: float64, "
+                                  "float32, float16, bfloat16, int64, int32, uint8."));
+}
+
+torch::Tensor map_tensor(const TensorView& view) {
+  if (!is_aligned(view) || view.byte_size == 0) {
+    return copy_tensor(view, to_scalar_type(view.dtype));
+  }
+  void* data = const_cast<std::byte*>(view.data);
+  auto context = std::make_unique<Mapping>(view.mapping);
+  c10::DataPtr pointer(data, context.release(), &release_mapping, torch::kCPU);
+  c10::Storage storage(c10::Storage::use_byte_size_t(), view.byte_size, std::move(pointer),
+                       /*allocator=*/nullptr, /*resizable=*/false);
+  return at::empty({0}, to_scalar_type(view.dtype)).set_(storage, 0, view.shape);
+}
+
+torch::Tensor copy_tensor(const TensorView& view, torch::ScalarType dtype) {
+  torch::Tensor raw = at::empty(view.shape, to_scalar_type(view.dtype));
+  if (view.byte_size > 0) std::memcpy(raw.data_ptr(), view.data, view.byte_size);
+  return raw.to(dtype);
+}
+
+bool is_mapped(const torch::Tensor& tensor) {
+  return tensor.has_storage() && tensor.storage().data_ptr().get_deleter() == &release_mapping;
+}
+
+void save_tensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
+                  const std::map<std::string, std::string>& metadata) {
+  std::vector<torch::Tensor> kept;
+  std::vector<TensorBytes> bytes;
+  for (const auto& [name, tensor] : tensors) {
+    kept.push_back(tensor.detach().cpu().contiguous());
+    const torch::Tensor& ready = kept.back();
+    bytes.push_back({name, to_dtype(ready.scalar_type()), ready.sizes().vec(), ready.data_ptr()});
+  }
+  write_safetensors(path, bytes, metadata);
+}
+
+}  // namespace shira

@@ -1,0 +1,139 @@
+// A directory is complete when it has its final name: it is filled under a temporary one.
+#include <shira/base/error.h>
+#include <shira/io/atomic_file.h>
+#include <shira/io/safetensors.h>
+#include <shira/train/checkpoint.h>
+
+#include <ATen/Functions.h>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <charconv>
+
+namespace shira {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view kPrefix = "checkpoint-";
+constexpr const char* kStateName = "trainer_state.json";
+constexpr const char* kStateTensorsName = "trainer_state.safetensors";
+
+/// The step of a directory named checkpoint-<step>, or nothing.
+std::optional<std::int64_t> checkpoint_step(const std::filesystem::path& path) {
+  const std::string name = path.filename().string();
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  std::int64_t step = 0;
+  const char* begin = name.data() + kPrefix.size();
+  const char* end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(begin, end, step);
+  if (error != std::errc() || stop != end || begin == end || step < 0) return std::nullopt;
+  return step;
+}
+
+/// Complete checkpoints, oldest first.
+std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& output_dir) {
+  std::vector<std::filesystem::path> found;
+  if (!std::filesystem::is_directory(output_dir)) return found;
+  for (const auto& entry : std::filesystem::directory_iterator(output_dir)) {
+    const bool complete = checkpoint_step(entry.path()) && entry.is_directory() &&
+                          std::filesystem::exists(entry.path() / kStateName);
+    if (complete) found.push_back(entry.path());
+  }
+  std::sort(found.begin(), found.end(),
+            [](const auto& a, const auto& b) { return checkpoint_step(a) < checkpoint_step(b); });
+  return found;
+}
+
+json state_json(const TrainerState& state) {
+  json object = {{"step", state.step},
+                 {"window_loss", state.window_loss},
+                 {"window_terms", state.window_terms},
+                 {"identity", state.identity},
+                 {"surroundings", state.surroundings}};
+  if (state.first_eval_loss) object["first_eval_loss"] = *state.first_eval_loss;
+  return object;
+}
+
+TrainerState read_state(const std::filesystem::path& path) {
+  try {
+    const json object = json::parse(read_file(path));
+    TrainerState state;
+    state.step = object.at("step").get<std::int64_t>();
+    state.window_loss = object.at("window_loss").get<double>();
+    state.window_terms = object.at("window_terms").get<std::int64_t>();
+    state.identity = object.at("identity").get<std::map<std::string, std::string>>();
+    state.surroundings = object.at("surroundings").get<std::map<std::string, std::string>>();
+    if (object.contains("first_eval_loss")) {
+      state.first_eval_loss = object["first_eval_loss"].get<double>();
+    }
+    return state;
+  } catch (const json::exception& error) {
+    throw IoError(detail::concat(path.string(), ": damaged: ", error.what(),
+                                 ". Delete this checkpoint to go on from the one before."));
+  }
+}
+
+void restore_tensors(const SafetensorsFile& file, const std::vector<NamedTensor>& tensors) {
+  torch::NoGradGuard no_grad;
+  std::string problems;
+  for (const auto& [name, tensor] : tensors) {
+    if (!file.contains(name)) {
+      problems += "\n  " + name + ": missing";
+      continue;
+    }
+    const TensorView view = file.view(name);
+    const bool fits = at::IntArrayRef(view.shape) == tensor.sizes() &&
+                      to_scalar_type(view.dtype) == tensor.scalar_type();
+    if (!fits) problems += "\n  " + name + ": another shape or dtype";
+    if (problems.empty()) tensor.copy_(map_tensor(view));
+  }
+  SHIRA_CHECK(IoError, problems.empty() && file.names().size() == tensors.size(),
+              file.path().string(), ": does not belong to this run: ", file.names().size(),
+              " tensors stored, ", tensors.size(), " expected.", problems,
+              "\nResume with the configuration that the run was started with.");
+}
+
+}  // namespace
+
+void save_checkpoint(const std::filesystem::path& output_dir, const TrainerState& state,
+                     const std::vector<NamedTensor>& tensors,
+                     const std::function<void(const std::filesystem::path&)>& save_result) {
+  const auto path = output_dir / (std::string(kPrefix) + std::to_string(state.step));
+  write_directory(path, [&](const std::filesystem::path& temporary) {
+    save_tensors(temporary / kStateTensorsName, tensors);
+    write_file(temporary / kStateName, state_json(state).dump(2) + "\n");
+    save_result(temporary);
+  });
+}
+
+TrainerState load_checkpoint(const std::filesystem::path& checkpoint,
+                             const std::vector<NamedTensor>& tensors) {
+  TrainerState state = read_state(checkpoint / kStateName);
+  restore_tensors(SafetensorsFile(checkpoint / kStateTensorsName), tensors);
+  return state;
+}
+
+std::optional<std::filesystem::path> latest_checkpoint(const std::filesystem::path& output_dir) {
+  const auto checkpoints = list_checkpoints(output_dir);
+  if (checkpoints.empty()) return std::nullopt;
+  return checkpoints.back();
+}
+
+void prune_checkpoints(const std::filesystem::path& output_dir, std::int64_t keep) {
+  auto checkpoints = list_checkpoints(output_dir);
+  const auto total = static_cast<std::int64_t>(checkpoints.size());
+  for (std::int64_t i = 0; keep > 0 && i < total - keep; ++i) {
+    // Renamed first: a half removed directory must not look complete.
+    const auto& old = checkpoints[static_cast<std::size_t>(i)];
+    std::filesystem::rename(old, old.string() + ".tmp");
+  }
+  std::vector<std::filesystem::path> leftovers;
+  for (const auto& entry : std::filesystem::directory_iterator(output_dir)) {
+    if (entry.path().extension() == ".tmp") leftovers.push_back(entry.path());
+  }
+  for (const auto& path : leftovers) std::filesystem::remove_all(path);
+}
+
+}  // namespace shira

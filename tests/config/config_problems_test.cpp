@@ -1,0 +1,217 @@
+// What is refused, and in which words. Every test holds the whole message: nothing may be missing
+// from it, and nothing else may be in it.
+#include "config_text.h"
+
+namespace shira::testing {
+namespace {
+
+TEST(ConfigProblems, AllOfThemAreListedInOrderALineEach) {
+  EXPECT_EQ(problems_of("datasets: [{path: a.txt}]\n"
+                        "learning_rate: abc\n"
+                        "learnig_rate: 1e-3\n"
+                        "num_epochs: 0\n"
+                        "seed: 1.5\n",
+                        {"micro_batch_size=0", "nonsense"}),
+            "my.yaml:2: learning_rate: got 'abc', expected a number > 0\n"
+            "my.yaml:3: learnig_rate: unknown key, did you mean 'learning_rate'?\n"
+            "my.yaml:4: num_epochs: got '0', expected a number > 0\n"
+            "my.yaml:5: seed: got '1.5', expected a whole number >= 0\n"
+            "--set micro_batch_size=0: micro_batch_size: got '0', expected a whole number >= 1\n"
+            "--set nonsense: expected key=value\n"
+            "my.yaml: base_model: missing, expected a value\n"
+            "my.yaml: output_dir: missing, expected a value");
+}
+
+struct BadValue {
+  std::string line;
+  std::string problem;  // what follows "my.yaml:4: "
+};
+
+class ConfigBadValue : public ::testing::TestWithParam<BadValue> {};
+
+TEST_P(ConfigBadValue, IsReportedWithWhatIsAllowed) {
+  EXPECT_EQ(problems_with(GetParam().line + "\n"), "my.yaml:4: " + GetParam().problem);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Types, ConfigBadValue,
+    ::testing::Values(
+        BadValue{"learning_rate: [1, 2]", "learning_rate: got a list, expected a number > 0"},
+        BadValue{"learning_rate: {a: 1}", "learning_rate: got a map, expected a number > 0"},
+        BadValue{"learning_rate: ''",
+                 "learning_rate: got '' in quotes, which is a text, expected a number > 0"},
+        BadValue{"seed: '42'",
+                 "seed: got '42' in quotes, which is a text, expected a whole number >= 0"},
+        BadValue{"train_on_inputs: 1", "train_on_inputs: got '1', expected true or false"},
+        BadValue{"train_on_inputs: [true]", "train_on_inputs: got a list, expected true or false"},
+        BadValue{"shira_mask: [wm]", "shira_mask: got a list, expected one of rand, wm"},
+        BadValue{"shira_mask: ''", "shira_mask: got '', expected one of rand, wm"},
+        BadValue{"target_modules: q_proj",
+                 "target_modules: got 'q_proj', expected all-linear or a list of texts"},
+        BadValue{"target_modules: []",
+                 "target_modules: got a list, expected all-linear or a list of texts"},
+        BadValue{"target_modules: [q_proj, '']",
+                 "target_modules[1]: got '', expected a text that is not empty"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Numbers, ConfigBadValue,
+    ::testing::Values(
+        BadValue{"learning_rate: .inf", "learning_rate: got '.inf', expected a number > 0"},
+        BadValue{"learning_rate: .nan", "learning_rate: got '.nan', expected a number > 0"},
+        BadValue{"learning_rate: inf", "learning_rate: got 'inf', expected a number > 0"},
+        BadValue{"learning_rate: 1e999", "learning_rate: got '1e999', expected a number > 0"},
+        BadValue{"learning_rate: 1e", "learning_rate: got '1e', expected a number > 0"},
+        BadValue{"learning_rate: +-1", "learning_rate: got '+-1', expected a number > 0"},
+        BadValue{"max_steps: 1_000", "max_steps: got '1_000', expected a whole number >= 1"},
+        BadValue{"max_steps: 1e3", "max_steps: got '1e3', expected a whole number >= 1"},
+        BadValue{"max_steps: 99999999999999999999",
+                 "max_steps: got '99999999999999999999', expected a whole number >= 1"},
+        BadValue{"weight_decay: -0.1", "weight_decay: got '-0.1', expected a number >= 0"},
+        BadValue{"adam_beta1: 1", "adam_beta1: got '1', expected a number >= 0 and < 1"},
+        BadValue{"shira_density: 0", "shira_density: got '0', expected a number > 0 and <= 1"},
+        BadValue{"shira_density: 1.01",
+                 "shira_density: got '1.01', expected a number > 0 and <= 1"},
+        BadValue{"val_set_size: 1.5",
+                 "val_set_size: got '1.5', expected a number >= 0 that is whole from 1 on"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Choices, ConfigBadValue,
+    ::testing::Values(
+        BadValue{"base_dtype: int8",
+                 "base_dtype: got 'int8', expected one of auto, float32, bfloat16, float16"},
+        BadValue{"adapter: dora",
+                 "adapter: got 'dora', which is not supported in this version, expected one of "
+                 "shira, full"},
+        BadValue{"shira_mask: snip",
+                 "shira_mask: got 'snip', which is not supported in this version, expected one of "
+                 "rand, wm"},
+        BadValue{"device: cuda", "device: got 'cuda', expected cpu"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Keys, ConfigBadValue,
+    ::testing::Values(
+        BadValue{"lora_r: 8", "lora_r: not supported in this version"},
+        BadValue{"sample_packing: true", "sample_packing: not supported in this version"},
+        BadValue{"instance_data_dir: x", "instance_data_dir: not supported in this version"},
+        BadValue{"batch_size: 2", "batch_size: unknown key, did you mean 'micro_batch_size'?"},
+        BadValue{"lr: 1", "lr: unknown key, did you mean 'learning_rate'?"},
+        BadValue{"sede: 1", "sede: unknown key, did you mean 'seed'?"},
+        BadValue{"Learning_Rate: 1", "Learning_Rate: unknown key, did you mean 'learning_rate'?"},
+        BadValue{"zzzzzzzzzz: 1", "zzzzzzzzzz: unknown key"},
+        BadValue{"zzzzzzzzzz:", "zzzzzzzzzz: unknown key"},
+        BadValue{"output_dir: again", "output_dir: given twice, first on line 3"},
+        BadValue{"[a, b]: 1", "a key must be a text"}));
+
+TEST(ConfigProblems, KeysThatExcludeEachOther) {
+  EXPECT_EQ(problems_with("shira_r: 8\nshira_density: 0.1\n"),
+            "my.yaml:5: shira_density: given together with shira_r, expected one of the two");
+  EXPECT_EQ(problems_with("warmup_steps: 8\nwarmup_ratio: 0.1\n"),
+            "my.yaml:5: warmup_ratio: given together with warmup_steps, expected one of the two");
+}
+
+TEST(ConfigProblems, OverrideThatExcludesAFilesKeyIsToldTheWayOut) {
+  EXPECT_EQ(problems_with("shira_density: 0.1\n", {"shira_r=8"}),
+            "--set shira_r=8: shira_r: given together with shira_density, expected one of the two; "
+            "`--set shira_density=` takes the file's back");
+}
+
+TEST(ConfigProblems, Bf16ThatContradictsBaseDtype) {
+  EXPECT_EQ(problems_with("bf16: true\nbase_dtype: float32\n"),
+            "my.yaml:5: base_dtype: contradicts bf16, expected one of the two");
+  EXPECT_EQ(problems_with("bf16: true\nbase_dtype: auto\n"),
+            "my.yaml:5: base_dtype: contradicts bf16, expected one of the two");
+  EXPECT_EQ(problems_with("base_dtype: bfloat16\nbf16: false\n"),
+            "my.yaml:5: bf16: contradicts base_dtype, expected one of the two");
+  EXPECT_EQ(problems_with("bf16: auto\n"), "my.yaml:4: bf16: got 'auto', expected true or false");
+}
+
+TEST(ConfigProblems, ShiraKeysBesideFullTraining) {
+  EXPECT_EQ(problems_with("adapter: full\nshira_seed: 0\nshira_r: 8\n"),
+            "my.yaml:5: shira_seed: has no effect with adapter: full, which trains every weight\n"
+            "my.yaml:6: shira_r: has no effect with adapter: full, which trains every weight");
+}
+
+TEST(ConfigProblems, DatasetEntriesAreReportedOnTheirOwnLines) {
+  EXPECT_EQ(problems_of("base_model: m\n"
+                        "output_dir: o\n"
+                        "datasets:\n"
+                        "  - path: a.txt\n"
+                        "    typ: text\n"
+                        "  - type: csv\n"
+                        "    path: ''\n"
+                        "  - type: text\n"
+                        "  - a.txt\n"
+                        "  - path: a\n"
+                        "    path: b\n"),
+            "my.yaml:5: datasets[0].typ: unknown key, did you mean 'type'?\n"
+            "my.yaml:6: datasets[1].type: got 'csv', expected one of text, alpaca\n"
+            "my.yaml:7: datasets[1].path: got '', expected a text that is not empty\n"
+            "my.yaml:8: datasets[2].path: missing, expected a value\n"
+            "my.yaml:9: datasets[3]: got 'a.txt', expected a map {path: FILE, type: text or "
+            "alpaca}\n"
+            "my.yaml:11: datasets[4].path: given twice, first on line 10");
+}
+
+TEST(ConfigProblems, EmptyDatasetsAreRefused) {
+  EXPECT_EQ(problems_of("base_model: m\noutput_dir: o\ndatasets: []\n"),
+            "my.yaml:3: datasets: got a list, expected a list of {path: FILE, type: text or "
+            "alpaca}");
+}
+
+TEST(ConfigProblems, AKeyWithoutAValueIsMissing) {
+  EXPECT_EQ(problems_of("base_model:\ndatasets: [{path: a}]\noutput_dir: o\n"),
+            "my.yaml: base_model: missing, expected a value");
+}
+
+TEST(ConfigProblems, OverridesGetTheSameChecks) {
+  EXPECT_EQ(problems_with("", {"lora_r=8", "sed=1", "=1", "seed=[", "datasets=[{pth: x}]"}),
+            "--set lora_r=8: lora_r: not supported in this version\n"
+            "--set sed=1: sed: unknown key, did you mean 'seed'?\n"
+            "--set =1: expected key=value\n"
+            "--set seed=[: seed: not valid YAML: end of sequence flow not found\n"
+            "--set datasets=[{pth: x}]: datasets[0].pth: unknown key, did you mean 'path'?\n"
+            "--set datasets=[{pth: x}]: datasets[0].path: missing, expected a value");
+}
+
+TEST(ConfigProblems, AReplacedValueIsStillChecked) {
+  EXPECT_EQ(problems_with("seed: x\n", {"seed=1"}),
+            "my.yaml:4: seed: got 'x', expected a whole number >= 0");
+}
+
+TEST(ConfigProblems, SyntaxErrorsNameLineAndColumn) {
+  EXPECT_EQ(problems_of("base_model: m\ndatasets: [a\n"),
+            "my.yaml:3:1: not valid YAML: end of sequence flow not found");
+  EXPECT_EQ(problems_of("a: 1\n---\nb: 2\n"),
+            "my.yaml:2:1: not valid YAML: expected one document, got a second");
+}
+
+// yaml-cpp's LoadAll never returns on the first of these.
+TEST(ConfigProblems, WhatFollowsTheFirstValueIsNotIgnored) {
+  EXPECT_EQ(problems_with("", {"seed=,a"}),
+            "--set seed=,a: seed: not valid YAML: expected one document, got a second");
+  EXPECT_EQ(problems_with("", {"seed=[1] 2"}),
+            "--set seed=[1] 2: seed: not valid YAML: expected one document, got a second");
+}
+
+TEST(ConfigProblems, EmptyFilesAndFilesOfAnotherForm) {
+  const std::string missing =
+      "my.yaml: base_model: missing, expected a value\nmy.yaml: datasets: missing, expected a "
+      "value\nmy.yaml: output_dir: missing, expected a value";
+  EXPECT_EQ(problems_of(""), missing);
+  EXPECT_EQ(problems_of("# nothing yet\n"), missing);
+  EXPECT_EQ(problems_of("- a\n"), "my.yaml:1: expected a map of keys and values\n" + missing);
+}
+
+TEST(ConfigProblems, LongAndMultiLineValuesStayOnOneLine) {
+  EXPECT_EQ(problems_with("device: \"a\\nb\"\n"), "my.yaml:4: device: got 'a b', expected cpu");
+  EXPECT_EQ(problems_with("device: " + std::string(100, 'x') + "\n"),
+            "my.yaml:4: device: got '" + std::string(60, 'x') + "...', expected cpu");
+}
+
+TEST(ConfigProblems, AFileThatCannotBeReadIsAnIoError) {
+  EXPECT_THROW(load_config("/no/such/file.yaml"), IoError);
+  EXPECT_THROW(load_config("/tmp"), IoError);
+}
+
+}  // namespace
+}  // namespace shira::testing

@@ -1,0 +1,45 @@
+// What the subcommands share: how they are added, how a model with adapters is given and loaded.
+#pragma once
+
+#include <shira/data/tokenizer.h>
+#include <shira/models/llama.h>
+#include <shira/models/load_llama.h>
+#include <shira/sparse/adapter_switcher.h>
+
+#include <CLI/CLI.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace shira::tools {
+
+/// Each adds one subcommand; its callback leaves the exit code in `exit_code`.
+void add_train(CLI::App& app, int& exit_code);
+void add_generate(CLI::App& app, int& exit_code);
+void add_eval(CLI::App& app, int& exit_code);
+void add_verify(CLI::App& app, int& exit_code);
+void add_tokenize(CLI::App& app, int& exit_code);
+void add_inspect(CLI::App& app, int& exit_code);
+void add_merge(CLI::App& app, int& exit_code);
+void add_config(CLI::App& app, int& exit_code);
+
+/// --base_model, --adapter, --base_dtype, --force.
+struct ModelFlags {
+  std::string base_model;
+  std::vector<std::string> adapters;  // DIR or DIR@scale
+  std::string base_dtype = "auto";
+  bool force = false;
+
+  void add_to(CLI::App& command);
+};
+
+/// A base with the given adapters applied to it for as long as this lives.
+struct AdaptedModel {
+  explicit AdaptedModel(const ModelFlags& flags, LoadOptions options = {});
+
+  Llama model;
+  AdapterSwitcher switcher;
+};
+
+}  // namespace shira::tools

@@ -1,0 +1,48 @@
+// shira config: check a configuration, or print it with every default filled in.
+#include "commands.h"
+
+#include <shira/config/config_parser.h>
+
+#include <iostream>
+
+namespace shira::tools {
+namespace {
+
+struct ConfigFlags {
+  std::vector<std::string> files;
+  std::string file;
+  std::vector<std::string> overrides;
+};
+
+void add_validate(CLI::App& config, const std::shared_ptr<ConfigFlags>& flags) {
+  CLI::App* command = config.add_subcommand("validate", "Report every problem of a configuration");
+  command->add_option("files", flags->files, "Configuration files")->required();
+  command->callback([flags] {
+    for (const std::string& file : flags->files) {
+      load_config(file);
+      std::cout << file << ": valid\n";
+    }
+  });
+}
+
+void add_show(CLI::App& config, const std::shared_ptr<ConfigFlags>& flags) {
+  CLI::App* command = config.add_subcommand("show", "Print the resolved configuration as YAML");
+  command->add_option("file", flags->file, "Configuration file")->required();
+  command
+      ->add_option("--set", flags->overrides,
+                   "Override a key: --set learning_rate=1e-3; may be repeated")
+      ->expected(1);
+  command->callback([flags] { std::cout << to_yaml(load_config(flags->file, flags->overrides)); });
+}
+
+}  // namespace
+
+void add_config(CLI::App& app, int&) {
+  auto flags = std::make_shared<ConfigFlags>();
+  CLI::App* command = app.add_subcommand("config", "Check or print training configurations");
+  command->require_subcommand(1);
+  add_validate(*command, flags);
+  add_show(*command, flags);
+}
+
+}  // namespace shira::tools

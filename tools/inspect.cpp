@@ -1,0 +1,100 @@
+// shira inspect: what an adapter or a checkpoint holds.
+#include "commands.h"
+
+#include <shira/base/error.h>
+#include <shira/io/checkpoint_files.h>
+#include <shira/sparse/sparse_adapter.h>
+
+#include <nlohmann/json.hpp>
+
+#include <iostream>
+
+namespace shira::tools {
+namespace {
+
+struct InspectFlags {
+  std::string directory;
+  bool json = false;
+};
+
+using Json = nlohmann::ordered_json;
+
+Json describe_adapter(const std::filesystem::path& directory) {
+  const SparseAdapter adapter = load_adapter(directory);
+  Json tensors = Json::array();
+  for (const auto& [name, tensor] : adapter.tensors) {
+    tensors.push_back({{"name", name},
+                       {"shape", tensor.mask.shape()},
+                       {"nnz", tensor.mask.nnz()},
+                       {"density", tensor.mask.density()}});
+  }
+  const auto bytes = std::filesystem::file_size(directory / "adapter_model.safetensors");
+  return {{"kind", "adapter"},
+          {"value_kind", adapter.kind == ValueKind::kWeights ? "weights" : "deltas"},
+          {"mask_type", adapter.mask_type},
+          {"base_model", adapter.base_model},
+          {"base_dtype", detail::concat(adapter.base_dtype)},
+          {"nnz", adapter.nnz()},
+          {"bytes", bytes},
+          {"bytes_per_entry", static_cast<double>(bytes) /
+                                  static_cast<double>(std::max<std::int64_t>(adapter.nnz(), 1))},
+          {"tensors", tensors}};
+}
+
+Json describe_checkpoint(const std::filesystem::path& directory) {
+  const CheckpointFiles files(directory);
+  Json tensors = Json::array();
+  std::int64_t parameters = 0;
+  std::size_t bytes = 0;
+  for (const std::string& name : files.names()) {
+    const TensorView view = files.view(name);
+    parameters += static_cast<std::int64_t>(view.byte_size / item_size(view.dtype));
+    bytes += view.byte_size;
+    tensors.push_back({{"name", name}, {"shape", view.shape}, {"dtype", dtype_name(view.dtype)}});
+  }
+  return {
+      {"kind", "checkpoint"}, {"parameters", parameters}, {"bytes", bytes}, {"tensors", tensors}};
+}
+
+/// One "key: value" a line, then a line a tensor.
+void print_text(const Json& description) {
+  for (const auto& [key, value] : description.items()) {
+    if (key == "tensors") continue;
+    std::cout << key << ": " << (value.is_string() ? value.get<std::string>() : value.dump())
+              << "\n";
+  }
+  for (const Json& tensor : description.at("tensors")) {
+    std::cout << "  " << tensor.at("name").get<std::string>();
+    for (const auto& [key, value] : tensor.items()) {
+      if (key != "name")
+        std::cout << "  " << key << " "
+                  << (value.is_string() ? value.get<std::string>() : value.dump());
+    }
+    std::cout << "\n";
+  }
+}
+
+void inspect(const InspectFlags& flags) {
+  const bool is_adapter =
+      std::filesystem::exists(std::filesystem::path(flags.directory) / "adapter_config.json");
+  const Json description =
+      is_adapter ? describe_adapter(flags.directory) : describe_checkpoint(flags.directory);
+  if (flags.json) {
+    std::cout << description.dump() << "\n";
+  } else {
+    print_text(description);
+  }
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, int&) {
+  auto flags = std::make_shared<InspectFlags>();
+  CLI::App* command =
+      app.add_subcommand("inspect", "Describe an adapter or a checkpoint directory");
+  command->add_option("directory", flags->directory, "Adapter or checkpoint directory")->required();
+  command->add_flag("--json", flags->json, "Print one JSON object");
+  command->callback([flags] { inspect(*flags); });
+}
+
+}  // namespace shira::tools
