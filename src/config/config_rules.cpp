@@ -5,7 +5,6 @@
 
 #include <shira/base/error.h>
 
-#include <algorithm>
 #include <limits>
 #include <tuple>
 

@@ -7,6 +7,8 @@
 #include <ATen/Functions.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <optional>
+
 namespace shira {
 namespace {
 
@@ -17,7 +19,8 @@ using torch::autograd::variable_list;
 class PackedLinearFunction : public torch::autograd::Function<PackedLinearFunction> {
  public:
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input,
-                               const torch::Tensor& weight, const torch::Tensor& bias,
+                               const torch::Tensor& weight,
+                               const std::optional<torch::Tensor>& bias,
                                const torch::Tensor& /*values*/, const torch::Tensor& indices) {
     // Saved weights are version-checked: a scatter between forward and backward raises.
     context->save_for_backward({input, weight, indices});
@@ -30,12 +33,10 @@ class PackedLinearFunction : public torch::autograd::Function<PackedLinearFuncti
     const torch::Tensor& weight = saved[1];
     const torch::Tensor& grad = grads[0];
     torch::Tensor input_grad;
-    torch::Tensor values_grad;
     if (context->needs_input_grad(0)) input_grad = at::matmul(grad, weight);
-    if (context->needs_input_grad(3)) {
-      values_grad = sampled_weight_grad(grad.reshape({-1, weight.size(0)}),
-                                        input.reshape({-1, weight.size(1)}), saved[2]);
-    }
+    const torch::Tensor values_grad =
+        sampled_weight_grad(grad.reshape({-1, weight.size(0)}),
+                            input.reshape({-1, weight.size(1)}), saved[2]);
     return {input_grad, {}, {}, values_grad, {}};
   }
 };
@@ -47,7 +48,8 @@ class PackedPlug : public nn::LinearPlug {
 
   torch::Tensor forward(const torch::Tensor& input, const torch::Tensor& weight,
                         const torch::Tensor& bias) override {
-    return PackedLinearFunction::apply(input, weight, bias, values_, indices_);
+    const auto given_bias = bias.defined() ? std::optional(bias) : std::nullopt;
+    return PackedLinearFunction::apply(input, weight, given_bias, values_, indices_);
   }
 
  private:

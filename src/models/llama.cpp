@@ -122,9 +122,11 @@ torch::Tensor LlamaImpl::logits(const torch::Tensor& hidden) { return lm_head->f
 
 KvCache LlamaImpl::make_cache(std::int64_t batch, std::int64_t capacity) const {
   const auto dtype = model->norm->weight.scalar_type();
-  return KvCache(
-      static_cast<std::size_t>(config.num_hidden_layers),
-      nn::KvCacheLayer(batch, config.num_key_value_heads, capacity, config.head_dim, dtype));
+  KvCache cache;
+  for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
+    cache.emplace_back(batch, config.num_key_value_heads, capacity, config.head_dim, dtype);
+  }
+  return cache;
 }
 
 }  // namespace shira

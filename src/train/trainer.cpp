@@ -135,7 +135,8 @@ double Trainer::clip_gradients() {
   std::vector<torch::Tensor> norms;
   std::vector<torch::Tensor> grads;
   for (const auto& [name, parameter] : parts_.method.parameters()) {
-    if (!parameter.grad().defined()) parameter.mutable_grad() = at::zeros_like(parameter);
+    SHIRA_CHECK(Error, parameter.grad().defined(), "no gradient reached ", name,
+                ": the objective does not depend on it. Leave it out of target_modules.");
     grads.push_back(parameter.grad());
     norms.push_back(at::linalg_vector_norm(parameter.grad()));
   }
