@@ -4,6 +4,7 @@
 #include <shira/base/error.h>
 #include <shira/io/checkpoint_files.h>
 #include <shira/sparse/sparse_adapter.h>
+#include <shira/sparse/tensor_file.h>
 
 #include <nlohmann/json.hpp>
 
@@ -33,7 +34,7 @@ Json describe_adapter(const std::filesystem::path& directory) {
           {"value_kind", adapter.kind == ValueKind::kWeights ? "weights" : "deltas"},
           {"mask_type", adapter.mask_type},
           {"base_model", adapter.base_model},
-          {"base_dtype", detail::concat(adapter.base_dtype)},
+          {"base_dtype", torch_dtype_name(adapter.base_dtype)},
           {"nnz", adapter.nnz()},
           {"bytes", bytes},
           {"bytes_per_entry", static_cast<double>(bytes) /

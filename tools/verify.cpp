@@ -62,8 +62,7 @@ void print_json(const VerifyReport& report, double tolerance) {
 
 int verify_model(VerifyFlags flags) {
   flags.model.base_dtype = "float32";
-  AdaptedModel adapted(flags.model,
-                       {.dtype = {}, .writable = [](const std::string&) { return true; }});
+  AdaptedModel adapted(flags.model, {.writable = [](const std::string&) { return true; }});
   VerifyReport report = verify(adapted.model, flags.reference, flags.tolerance);
   sort_by_error(report.tensors);
   flags.json ? print_json(report, flags.tolerance) : print_table(report, flags.tolerance);

@@ -34,9 +34,8 @@ class PackedLinearFunction : public torch::autograd::Function<PackedLinearFuncti
     const torch::Tensor& grad = grads[0];
     torch::Tensor input_grad;
     if (context->needs_input_grad(0)) input_grad = at::matmul(grad, weight);
-    const torch::Tensor values_grad =
-        sampled_weight_grad(grad.reshape({-1, weight.size(0)}),
-                            input.reshape({-1, weight.size(1)}), saved[2]);
+    const torch::Tensor values_grad = sampled_weight_grad(
+        grad.reshape({-1, weight.size(0)}), input.reshape({-1, weight.size(1)}), saved[2]);
     return {input_grad, {}, {}, values_grad, {}};
   }
 };

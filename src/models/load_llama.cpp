@@ -80,10 +80,6 @@ bool is_weight_file(const std::string& name) {
          name.ends_with(".gguf");
 }
 
-const char* torch_dtype_name(torch::ScalarType dtype) {
-  return dtype == torch::kBFloat16 ? "bfloat16" : dtype == torch::kFloat16 ? "float16" : "float32";
-}
-
 /// config.json of `base` with its dtype (under whichever key it stands) set to the weights'.
 std::string config_with_dtype(const std::filesystem::path& path, torch::ScalarType dtype) {
   auto config = nlohmann::ordered_json::parse(read_file(path));

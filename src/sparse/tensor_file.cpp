@@ -13,14 +13,28 @@ namespace {
 
 using Mapping = std::shared_ptr<const void>;
 
-constexpr std::array<std::pair<DType, torch::ScalarType>, 7> kScalarTypes{
-    {{DType::kF64, torch::kFloat64},
-     {DType::kF32, torch::kFloat32},
-     {DType::kF16, torch::kFloat16},
-     {DType::kBF16, torch::kBFloat16},
-     {DType::kI64, torch::kInt64},
-     {DType::kI32, torch::kInt32},
-     {DType::kU8, torch::kUInt8}}};
+struct ScalarTypeRow {
+  DType dtype;
+  torch::ScalarType type;
+  const char* name;
+};
+
+constexpr std::array<ScalarTypeRow, 7> kScalarTypes{{{DType::kF64, torch::kFloat64, "float64"},
+                                                     {DType::kF32, torch::kFloat32, "float32"},
+                                                     {DType::kF16, torch::kFloat16, "float16"},
+                                                     {DType::kBF16, torch::kBFloat16, "bfloat16"},
+                                                     {DType::kI64, torch::kInt64, "int64"},
+                                                     {DType::kI32, torch::kInt32, "int32"},
+                                                     {DType::kU8, torch::kUInt8, "uint8"}}};
+
+const ScalarTypeRow& scalar_type_row(torch::ScalarType type) {
+  for (const ScalarTypeRow& row : kScalarTypes) {
+    if (row.type == type) return row;
+  }
+  throw ShapeError(detail::concat("dtype ", type,
+                                  " is not supported. Supported: float64, "
+                                  "float32, float16, bfloat16, int64, int32, uint8."));
+}
 
 void release_mapping(void* context) { delete static_cast<Mapping*>(context); }
 
@@ -31,17 +45,12 @@ bool is_aligned(const TensorView& view) {
 }  // namespace
 
 torch::ScalarType to_scalar_type(DType dtype) {
-  return kScalarTypes[static_cast<std::size_t>(dtype)].second;
+  return kScalarTypes[static_cast<std::size_t>(dtype)].type;
 }
 
-DType to_dtype(torch::ScalarType type) {
-  for (const auto& [dtype, scalar_type] : kScalarTypes) {
-    if (scalar_type == type) return dtype;
-  }
-  throw ShapeError(detail::concat("[to_dtype] dtype ", type,
-                                  " cannot be stored. Supported: float64, "
-                                  "float32, float16, bfloat16, int64, int32, uint8."));
-}
+DType to_dtype(torch::ScalarType type) { return scalar_type_row(type).dtype; }
+
+std::string torch_dtype_name(torch::ScalarType type) { return scalar_type_row(type).name; }
 
 torch::Tensor map_tensor(const TensorView& view) {
   if (!is_aligned(view) || view.byte_size == 0) {

@@ -4,6 +4,7 @@
 #include <shira/base/logging.h>
 #include <shira/kernels/rounding.h>
 #include <shira/sparse/scatter_into.h>
+#include <shira/sparse/tensor_file.h>
 #include <shira/sparse/weight_patch.h>
 
 #include <ATen/Functions.h>
@@ -89,8 +90,8 @@ bool is_same_base(const SparseAdapter& adapter, const SparseTensor& tensor,
 
 void warn_about_narrow_base(const SparseAdapter& adapter, torch::ScalarType base) {
   if (holds_exactly(base, adapter.base_dtype)) return;
-  log_warning(detail::concat("the adapter was trained on a ", adapter.base_dtype,
-                             " base, this one is ", base,
+  log_warning(detail::concat("the adapter was trained on a ", torch_dtype_name(adapter.base_dtype),
+                             " base, this one is ", torch_dtype_name(base),
                              ": its base checksums cannot be compared."));
 }
 

@@ -1,12 +1,13 @@
 // Packed training against ordinary autograd on the dense weight.
+#include "io/expect_error.h"
+
 #include <shira/base/error.h>
 #include <shira/methods/packed_shira.h>
 #include <shira/sparse/mask_builders.h>
 
 #include <ATen/Functions.h>
-#include <gtest/gtest.h>
 
-#include "io/expect_error.h"
+#include <gtest/gtest.h>
 
 namespace shira {
 namespace {
@@ -17,14 +18,16 @@ struct TwoLayers : torch::nn::Module {
     first = register_module("first", nn::Linear(at::randn({6, 5}, dtype), at::randn({6}, dtype)));
     second = register_module("second", nn::Linear(at::randn({4, 6}, dtype)));
   }
-  torch::Tensor forward(const torch::Tensor& x) { return second->forward(first->forward(x).tanh()); }
+  torch::Tensor forward(const torch::Tensor& x) {
+    return second->forward(first->forward(x).tanh());
+  }
 
   nn::Linear first{nullptr}, second{nullptr};
 };
 
 PackedShira plug(const TwoLayers& model, double density = 0.3) {
   auto targets = select_targets(model, {"all-linear"});
-  const MaskMap masks = build_masks(target_weights(targets), rand_mask({density, {}}, 3));
+  const MaskMap masks = build_masks(target_weights(targets), rand_mask({density}, 3));
   return PackedShira(std::move(targets), masks);
 }
 

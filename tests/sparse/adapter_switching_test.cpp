@@ -1,15 +1,16 @@
 // The promise of the whole library: what is put on comes off again, bit for bit, in every dtype.
+#include "io/expect_error.h"
+#include "io/temporary_directory.h"
+
 #include <shira/base/error.h>
 #include <shira/sparse/adapter_switcher.h>
 #include <shira/sparse/mask_builders.h>
 #include <shira/sparse/scatter_into.h>
 
 #include <ATen/Functions.h>
-#include <gtest/gtest.h>
 #include <torch/nn/module.h>
 
-#include "io/expect_error.h"
-#include "io/temporary_directory.h"
+#include <gtest/gtest.h>
 
 namespace shira {
 namespace {
@@ -25,7 +26,7 @@ torch::Tensor bits(const torch::Tensor& tensor) { return tensor.clone().view(tor
 
 /// New random values under a rand mask of `model.weight`, as a trainer would leave them.
 SparseAdapter random_adapter(const OneWeight& model, std::uint64_t seed) {
-  const SparseMask mask = rand_mask({.density = 0.2, .r = {}}, seed)("weight", model.weight);
+  const SparseMask mask = rand_mask({.density = 0.2}, seed)("weight", model.weight);
   const auto dtype = model.weight.scalar_type();
   const auto checksum = base_checksum(gather_from(model.weight, mask.indices()), dtype);
   SparseAdapter adapter;
@@ -72,8 +73,8 @@ TEST_P(Switching, ResolvingWhileAnotherPatchIsOnSeesTheBase) {
   const WeightPatch clean = switcher.resolve({{second, 0.5}});
   switcher.apply(switcher.resolve({{random_adapter(model_, 1)}}));
   const WeightPatch meanwhile = switcher.resolve({{second, 0.5}});
-  EXPECT_TRUE(bits(meanwhile.entries.at("weight").patched)
-                  .equal(bits(clean.entries.at("weight").patched)));
+  EXPECT_TRUE(
+      bits(meanwhile.entries.at("weight").patched).equal(bits(clean.entries.at("weight").patched)));
   EXPECT_TRUE(bits(meanwhile.entries.at("weight").original)
                   .equal(bits(clean.entries.at("weight").original)));
 }
@@ -107,7 +108,8 @@ TEST(WeightPatch, OverlappingAdaptersAddTheirChangesOnce) {
   const torch::Tensor indices = at::zeros({1}, torch::kInt32);
   const auto adapter = [&](float value) {
     SparseAdapter made;
-    made.tensors.emplace("weight", SparseTensor{SparseMask({1, 2}, indices), at::full({1}, value), {}});
+    made.tensors.emplace("weight",
+                         SparseTensor{SparseMask({1, 2}, indices), at::full({1}, value), {}});
     return made;
   };
   AdapterSwitcher switcher(model);
@@ -119,8 +121,9 @@ TEST(WeightPatch, DeltasAreAddedInFloat32AsPeftDoes) {
   OneWeight model(at::full({1, 2}, 1.0).to(torch::kBFloat16));
   SparseAdapter adapter;
   adapter.kind = ValueKind::kDeltas;
-  adapter.tensors.emplace("weight", SparseTensor{SparseMask({1, 2}, at::zeros({1}, torch::kInt32)),
-                                                 at::full({1}, 0.01F), {}});
+  adapter.tensors.emplace(
+      "weight",
+      SparseTensor{SparseMask({1, 2}, at::zeros({1}, torch::kInt32)), at::full({1}, 0.01F), {}});
   AdapterSwitcher switcher(model);
   switcher.apply(switcher.resolve({{adapter}}));
   // round_bf16(1.01) = 1 + 2^-7 = 1.0078125
@@ -128,14 +131,15 @@ TEST(WeightPatch, DeltasAreAddedInFloat32AsPeftDoes) {
 }
 
 TEST(WeightPatch, SumsAreRoundedOnce) {
-  // W = 1, one adapter at scale 0.5 with value v: 1 + 0.5 * (v - 1) = 1 + 2^-8 + 2^-26 lies just above
-  // the midpoint of the bfloat16 neighbours 1 and 1 + 2^-7. Through float32 it would become the
-  // midpoint itself and round to even, to 1.
+  // W = 1, one adapter at scale 0.5 with value v: 1 + 0.5 * (v - 1) = 1 + 2^-8 + 2^-26 lies just
+  // above the midpoint of the bfloat16 neighbours 1 and 1 + 2^-7. Through float32 it would become
+  // the midpoint itself and round to even, to 1.
   OneWeight model(at::ones({1, 1}).to(torch::kBFloat16));
   SparseAdapter adapter;
   const double value = 1.0 + 2.0 * (std::ldexp(1.0, -8) + std::ldexp(1.0, -26));
   adapter.tensors.emplace("weight", SparseTensor{SparseMask({1, 1}, at::zeros({1}, torch::kInt32)),
-                                                 at::full({1}, value, torch::kFloat64), {}});
+                                                 at::full({1}, value, torch::kFloat64),
+                                                 {}});
   AdapterSwitcher switcher(model);
   switcher.apply(switcher.resolve({{adapter, 0.5}}));
   EXPECT_EQ(model.weight.item<float>(), 1.0078125F);
@@ -146,7 +150,8 @@ TEST(WeightPatch, AnAdapterOfAnotherBaseIsRefusedUnlessForced) {
   const SparseAdapter adapter = random_adapter(model, 1);
   OneWeight other(at::randn({8, 8}));
   AdapterSwitcher switcher(other);
-  expect_error<Error>([&] { switcher.resolve({{adapter}}); }, {"weight", "base's values", "--force"});
+  expect_error<Error>([&] { switcher.resolve({{adapter}}); },
+                      {"weight", "base's values", "--force"});
   EXPECT_NO_THROW(switcher.resolve({{adapter}}, {.force = true}));
   OneWeight smaller(at::randn({4, 8}));
   AdapterSwitcher small_switcher(smaller);

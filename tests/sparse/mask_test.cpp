@@ -1,13 +1,14 @@
 // Masks and the builders: counts, order, ties, and the same numbers everywhere.
+#include "io/expect_error.h"
+
 #include <shira/base/error.h>
 #include <shira/sparse/mask_builders.h>
 #include <shira/sparse/sparse_mask.h>
 
 #include <ATen/Functions.h>
-#include <gtest/gtest.h>
 #include <torch/types.h>
 
-#include "io/expect_error.h"
+#include <gtest/gtest.h>
 
 namespace shira {
 namespace {
@@ -39,29 +40,29 @@ TEST(SparseMask, RefusesWhatScatterCouldNotTrust) {
 }
 
 TEST(MaskBudget, CountsAsTheDesignSays) {
-  EXPECT_EQ(mask_nnz({.density = 0.01, .r = {}}, {100, 50}), 50);
-  EXPECT_EQ(mask_nnz({.density = 1e-9, .r = {}}, {4, 4}), 1);  // at least one
-  EXPECT_EQ(mask_nnz({.density = {}, .r = 2}, {100, 50}), 300);
-  EXPECT_EQ(mask_nnz({.density = {}, .r = 1}, {8, 4, 3, 3}), 8 + 36);  // a convolution
+  EXPECT_EQ(mask_nnz({.density = 0.01}, {100, 50}), 50);
+  EXPECT_EQ(mask_nnz({.density = 1e-9}, {4, 4}), 1);  // at least one
+  EXPECT_EQ(mask_nnz({.r = 2}, {100, 50}), 300);
+  EXPECT_EQ(mask_nnz({.r = 1}, {8, 4, 3, 3}), 8 + 36);  // a convolution
   expect_error<ConfigError>([] { mask_nnz({}, {4, 4}); }, {"exactly one"});
-  expect_error<ConfigError>([] { mask_nnz({.density = {}, .r = 3}, {4, 4}); }, {"24", "16"});
+  expect_error<ConfigError>([] { mask_nnz({.r = 3}, {4, 4}); }, {"24", "16"});
 }
 
 TEST(RandMask, IsExactSeededAndDifferentForEachName) {
-  const MaskBuilder builder = rand_mask({.density = 0.1, .r = {}}, 7);
+  const MaskBuilder builder = rand_mask({.density = 0.1}, 7);
   const torch::Tensor weight = at::zeros({20, 30});
   const SparseMask mask = builder("a.weight", weight);
   EXPECT_EQ(mask.nnz(), 60);
   EXPECT_TRUE(builder("a.weight", weight).indices().equal(mask.indices()));
   EXPECT_FALSE(builder("b.weight", weight).indices().equal(mask.indices()));
-  const MaskBuilder other_seed = rand_mask({.density = 0.1, .r = {}}, 8);
+  const MaskBuilder other_seed = rand_mask({.density = 0.1}, 8);
   EXPECT_FALSE(other_seed("a.weight", weight).indices().equal(mask.indices()));
 }
 
 TEST(WmMask, TakesTheLargestMagnitudesTiesByLowerIndex) {
   const torch::Tensor weight = at::tensor({1.0, -4.0, 3.0, 3.0, -3.0, 0.5}).view({2, 3});
   const auto band = [&](std::int64_t k) {
-    return as_vector(wm_mask({.density = 1.0 / 3.0, .r = {}}, k)("w", weight).indices());
+    return as_vector(wm_mask({.density = 1.0 / 3.0}, k)("w", weight).indices());
   };
   EXPECT_EQ(band(0), (std::vector<std::int32_t>{1, 2}));
   EXPECT_EQ(band(1), (std::vector<std::int32_t>{3, 4}));
@@ -71,9 +72,9 @@ TEST(WmMask, TakesTheLargestMagnitudesTiesByLowerIndex) {
 
 TEST(WmMask, IsTheSameForABfloat16WeightAndItsFloat32Cast) {
   const torch::Tensor weight = at::randn({33, 17}).to(torch::kBFloat16);
-  const MaskBuilder builder = wm_mask({.density = 0.05, .r = {}});
-  EXPECT_TRUE(builder("w", weight).indices().equal(
-      builder("w", weight.to(torch::kFloat32)).indices()));
+  const MaskBuilder builder = wm_mask({.density = 0.05});
+  EXPECT_TRUE(
+      builder("w", weight).indices().equal(builder("w", weight.to(torch::kFloat32)).indices()));
 }
 
 }  // namespace

@@ -15,10 +15,10 @@ namespace shira {
 
 struct LoadOptions {
   /// The dtype of all weights; without it the checkpoint's own.
-  std::optional<torch::ScalarType> dtype;
+  std::optional<torch::ScalarType> dtype = std::nullopt;
   /// Parameters (by name) that training or a switcher may write: copied into owned memory. The
   /// others stay in the mapped file where their dtype allows. Without it: all but the embedding.
-  std::function<bool(const std::string&)> writable;
+  std::function<bool(const std::string&)> writable = nullptr;
 };
 
 /// Loads config.json and the weights (model.safetensors or shards). One IoError lists all missing,

@@ -17,8 +17,9 @@ namespace shira {
 
 /// How many entries a mask has; exactly one of the two is given (ConfigError otherwise).
 struct MaskBudget {
-  std::optional<double> density;  // share of the tensor: nnz = round(density * numel), at least 1
-  std::optional<std::int64_t> r;  // PEFT's count: nnz = r * (out + in)
+  std::optional<double> density =
+      std::nullopt;  // share of the tensor: nnz = round(density * numel), at least 1
+  std::optional<std::int64_t> r = std::nullopt;  // PEFT's count: nnz = r * (out + in)
 };
 
 /// The number of entries that `budget` gives a tensor of this shape, a convolution's (out, in, kh,

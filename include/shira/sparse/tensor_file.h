@@ -22,6 +22,9 @@ SHIRA_API torch::ScalarType to_scalar_type(DType dtype);
 /// ShapeError for a LibTorch dtype that safetensors files of ours do not hold.
 SHIRA_API DType to_dtype(torch::ScalarType type);
 
+/// "float32", "bfloat16", ...: as transformers spells dtypes.
+SHIRA_API std::string torch_dtype_name(torch::ScalarType type);
+
 /// A tensor on the mapped, read-only bytes; a copy where they are misaligned for the dtype. Writing
 /// into a mapped tensor is a crash, which is why scatter_into refuses it (see is_mapped).
 SHIRA_API torch::Tensor map_tensor(const TensorView& view);

@@ -19,9 +19,9 @@ struct GenerateOptions {
   std::int64_t top_k = 0;    // 0 = off: sample among the k most likely tokens
   double top_p = 1.0;        // 1 = off: among the most likely tokens that reach this probability
   std::uint64_t seed = 0;
-  std::vector<std::string> stop;  // generation ends before the first of these texts
+  std::vector<std::string> stop = {};  // generation ends before the first of these texts
   /// Called with each piece of text as it is complete; never splits a UTF-8 character.
-  std::function<void(std::string_view)> on_text;
+  std::function<void(std::string_view)> on_text = nullptr;
 };
 
 struct Generated {

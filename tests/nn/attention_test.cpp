@@ -1,0 +1,73 @@
+// The cache and the masks of causal attention, against the full computation; and the rotary
+// embedding against hand-computed angles.
+#include "io/expect_error.h"
+
+#include <shira/base/error.h>
+#include <shira/nn/attention.h>
+#include <shira/nn/layers.h>
+#include <shira/nn/rotary.h>
+
+#include <ATen/Functions.h>
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace shira::nn {
+namespace {
+
+struct Heads {
+  torch::Tensor query = at::randn({2, 4, 7, 6}, torch::kFloat64);
+  torch::Tensor key = at::randn({2, 2, 7, 6}, torch::kFloat64);  // two heads share a key head
+  torch::Tensor value = at::randn({2, 2, 7, 6}, torch::kFloat64);
+};
+
+/// softmax(q k^T / sqrt(d) + mask) v, written out.
+torch::Tensor written_out(const Heads& heads) {
+  const torch::Tensor key = heads.key.repeat_interleave(2, 1);
+  const torch::Tensor value = heads.value.repeat_interleave(2, 1);
+  torch::Tensor scores = at::matmul(heads.query, key.transpose(2, 3)) / std::sqrt(6.0);
+  scores = scores.masked_fill(at::ones({7, 7}, torch::kBool).triu(1), -INFINITY);
+  return at::matmul(scores.softmax(-1), value);
+}
+
+TEST(CausalAttention, EqualsTheFormula) {
+  const Heads heads;
+  EXPECT_TRUE(at::allclose(causal_attention(heads.query, heads.key, heads.value),
+                           written_out(heads), 1e-12, 1e-12));
+}
+
+TEST(CausalAttention, ThroughACacheInPiecesEqualsTheWhole) {
+  const Heads heads;
+  KvCacheLayer cache(2, 2, 7, 6, torch::kFloat64);
+  std::vector<torch::Tensor> pieces;
+  for (const auto& [begin, length] : {std::pair{0, 3}, {3, 1}, {4, 3}}) {
+    cache.append(heads.key.narrow(2, begin, length), heads.value.narrow(2, begin, length));
+    pieces.push_back(
+        causal_attention(heads.query.narrow(2, begin, length), cache.keys(), cache.values()));
+  }
+  EXPECT_TRUE(at::allclose(at::cat(pieces, 2), written_out(heads), 1e-12, 1e-12));
+  expect_error<ShapeError>([&] { cache.append(heads.key, heads.value); }, {"capacity of 7"});
+}
+
+TEST(Rotary, TurnsEachPairByPositionTimesFrequency) {
+  // head_dim 4, theta 100: frequencies 1 and 0.1; half-split pairs are (0, 2) and (1, 3).
+  const Rotary rotary(4, 100.0, std::nullopt);
+  const torch::Tensor x = at::tensor({1.0, 1.0, 0.0, 0.0}, torch::kFloat64).view({1, 1, 1, 4});
+  const torch::Tensor turned = apply_rotary(x, rotary.tables(3, 1, torch::kFloat64)).flatten();
+  EXPECT_NEAR(turned[0].item<double>(), std::cos(3.0), 1e-6);
+  EXPECT_NEAR(turned[1].item<double>(), std::cos(0.3), 1e-6);
+  EXPECT_NEAR(turned[2].item<double>(), std::sin(3.0), 1e-6);
+  EXPECT_NEAR(turned[3].item<double>(), std::sin(0.3), 1e-6);
+}
+
+TEST(RmsNorm, DividesByTheRootMeanSquare) {
+  RmsNorm norm(at::tensor({2.0, 1.0}, torch::kFloat64), 0.0);
+  const torch::Tensor out = norm->forward(at::tensor({3.0, 4.0}, torch::kFloat64));
+  const double rms = std::sqrt((9.0 + 16.0) / 2.0);
+  EXPECT_NEAR(out[0].item<double>(), 2.0 * 3.0 / rms, 1e-12);
+  EXPECT_NEAR(out[1].item<double>(), 4.0 / rms, 1e-12);
+}
+
+}  // namespace
+}  // namespace shira::nn
