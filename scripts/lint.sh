@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the formatting (clang-format 19) and the layer rule of docs and design.
+# Checks the formatting (clang-format 19) and the layer rule (check_layers.py).
 #
 # usage: scripts/lint.sh [--fix]      --fix formats in place
 set -euo pipefail
@@ -25,9 +25,16 @@ case "${1:-}" in
 esac
 
 clang_format=$(find_clang_format)
+findings=$(mktemp)
+trap 'rm -f "$findings"' EXIT
+folders=()
+for folder in include src tools tests examples benchmarks; do
+  if [[ -d $folder ]]; then folders+=("$folder"); fi
+done
 status=0
-find include src tools tests examples benchmarks \( -name '*.h' -o -name '*.cpp' \) -print0 \
-  2>/dev/null | xargs -0 -r -n 32 "$clang_format" "${mode[@]}" || status=1
+find "${folders[@]}" \( -name '*.h' -o -name '*.cpp' \) -print0 |
+  xargs -0 -r -n 32 "$clang_format" "${mode[@]}" 2>"$findings" || status=1
+grep 'error:' "$findings" || true
 python3 scripts/check_layers.py || status=1
-((status == 0)) && echo "lint: clean"
+((status == 0)) && echo "lint: clean" || echo "lint: FAILED (scripts/lint.sh --fix formats)"
 exit "$status"

@@ -120,7 +120,7 @@ def make_config(args: argparse.Namespace) -> dict:
 
 def tokenizer_config(args: argparse.Namespace) -> dict:
     return {
-        "add_bos_token": True,
+        "add_bos_token": False,  # pretraining texts are cut into windows: the model never saw one
         "add_eos_token": False,
         "bos_token": "<s>",
         "clean_up_tokenization_spaces": False,

@@ -31,7 +31,7 @@ void add_show(CLI::App& config, const std::shared_ptr<ConfigFlags>& flags) {
   command
       ->add_option("--set", flags->overrides,
                    "Override a key: --set learning_rate=1e-3; may be repeated")
-      ->expected(1);
+      ->allow_extra_args(false);
   command->callback([flags] { std::cout << to_yaml(load_config(flags->file, flags->overrides)); });
 }
 

@@ -2,6 +2,7 @@
 #include "commands.h"
 
 #include <shira/io/atomic_file.h>
+#include <shira/tasks/causal_lm.h>
 #include <shira/tasks/evaluation.h>
 
 #include <nlohmann/json.hpp>
@@ -22,6 +23,7 @@ void evaluate_text(const EvalFlags& flags) {
   const std::string text = read_file(flags.text);
   const Tokenizer tokenizer(flags.model.base_model);
   AdaptedModel adapted(flags.model);
+  check_tokenizer(adapted.model, tokenizer);
   const Perplexity result =
       evaluate_perplexity(adapted.model, tokenizer.encode(text), flags.window);
   if (flags.json) {

@@ -44,21 +44,17 @@ void add_generate(CLI::App& app, int&) {
   flags->model.add_to(*command);
   command->add_option("--prompt", flags->prompt, "The text to continue")->required();
   command->add_option("--max_new_tokens", options.max_new_tokens, "Length limit")
-      ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  command->add_option("--temperature", options.temperature, "0 is greedy")
-      ->check(CLI::Range(0.0, 100.0))
-      ->capture_default_str();
+  command->add_option("--temperature", options.temperature, "0 is greedy")->capture_default_str();
   command->add_option("--top_k", options.top_k, "Sample among the k most likely tokens; 0 is off")
-      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command
       ->add_option("--top_p", options.top_p,
                    "Sample among the most likely tokens that reach this probability")
-      ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command->add_option("--seed", options.seed, "Of the sampling")->capture_default_str();
-  command->add_option("--stop", options.stop, "End before this text; may be repeated")->expected(1);
+  command->add_option("--stop", options.stop, "End before this text; may be repeated")
+      ->allow_extra_args(false);
   command->add_flag("--json", flags->json, "Print {text, ids, finish_reason, prompt_tokens}");
   command->callback([flags] { generate_text(*flags); });
 }

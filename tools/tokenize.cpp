@@ -56,6 +56,7 @@ void add_tokenize(CLI::App& app, int&) {
       command->add_option("--decode", flags->decode, "Ids to turn into {text}: --decode 1,2,3")
           ->delimiter(',');
   command->add_flag("--special", flags->special, "Add BOS and EOS as the model's settings ask");
+  command->add_flag("--json")->description("The result is JSON in any case");
   command->callback([flags, text, decode] {
     flags->has_text = text->count() > 0;
     flags->has_decode = decode->count() > 0;

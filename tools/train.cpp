@@ -27,11 +27,11 @@ struct TrainFlags {
 /// A run never writes over another one's results.
 void check_output_dir(const std::filesystem::path& output_dir, bool resume) {
   if (resume) return;
-  for (const char* name : {"metrics.jsonl", "adapter_model.safetensors", "model.safetensors"}) {
-    SHIRA_CHECK(ConfigError, !std::filesystem::exists(output_dir / name), "output_dir ",
-                output_dir.string(), " already holds a run (", name,
-                "). Continue it with --resume, or give another output_dir.");
-  }
+  const bool holds_run = latest_checkpoint(output_dir) ||
+                         std::filesystem::exists(output_dir / "adapter_model.safetensors") ||
+                         std::filesystem::exists(output_dir / "model.safetensors");
+  SHIRA_CHECK(ConfigError, !holds_run, "output_dir ", output_dir.string(),
+              " already holds a run. Continue it with --resume, or give another output_dir.");
 }
 
 void print_summary(const RunConfig& config, const CausalLmMethod& method,
@@ -74,6 +74,7 @@ int train(const TrainFlags& flags) {
 
   Llama model = load_base(config);
   const Tokenizer tokenizer(config.base_model);
+  check_tokenizer(model, tokenizer);
   DatasetSplit data = load_datasets(config, tokenizer);
   CausalLmMethod method = make_method(config, model, resume_from);
   CausalLmObjective objective(model);
@@ -88,7 +89,7 @@ int train(const TrainFlags& flags) {
   Trainer trainer(
       {*method.method, objective, *optimizer, train_data, validation.get(), method.save_result},
       trainer_options(config, flags.resume));
-  std::filesystem::create_directories(config.output_dir);
+  trainer.start();
   write_file(std::filesystem::path(config.output_dir) / "config.yaml", to_yaml(config));
   const TrainResult result = trainer.run();
 
@@ -107,7 +108,7 @@ void add_train(CLI::App& app, int& exit_code) {
   command
       ->add_option("--set", flags->overrides,
                    "Override a key: --set learning_rate=1e-3; may be repeated")
-      ->expected(1);
+      ->allow_extra_args(false);
   command->add_flag("--resume", flags->resume,
                     "Continue from the newest complete checkpoint of output_dir, or start");
   command->add_flag("--json", flags->json, "Print the result as one JSON object");

@@ -82,7 +82,7 @@ Sample make_instruction_sample(const Tokenizer& tokenizer, const std::string& pr
           .first -
       prompt_ids.begin());
   const auto boundary = whole_ids.begin() + static_cast<std::ptrdiff_t>(shared);
-  if (tokenizer.bos_id() >= 0) append({tokenizer.bos_id()}, options.train_on_inputs);
+  if (tokenizer.adds_bos()) append({tokenizer.bos_id()}, options.train_on_inputs);
   append({whole_ids.begin(), boundary}, options.train_on_inputs);
   append({boundary, whole_ids.end()}, /*learn=*/true);
   if (tokenizer.eos_id() >= 0) append({tokenizer.eos_id()}, /*learn=*/true);

@@ -56,7 +56,7 @@ TokenIds Tokenizer::encode(std::string_view text, SpecialTokens special) const {
   TokenIds ids;
   ids.reserve(encoded.size() + 2);
   const bool specials = special == SpecialTokens::kModel;
-  if (specials && model_->add_bos && bos_id() >= 0) ids.push_back(bos_id());
+  if (specials && adds_bos()) ids.push_back(bos_id());
   ids.insert(ids.end(), encoded.begin(), encoded.end());
   if (specials && model_->add_eos && eos_id() >= 0) ids.push_back(eos_id());
   return ids;
@@ -79,6 +79,7 @@ std::string Tokenizer::piece(std::int64_t id) const {
   return model_->processor.IdToPiece(static_cast<int>(id));
 }
 
+bool Tokenizer::adds_bos() const { return model_->add_bos && bos_id() >= 0; }
 std::int64_t Tokenizer::vocab_size() const { return model_->processor.GetPieceSize(); }
 std::int64_t Tokenizer::bos_id() const { return model_->processor.bos_id(); }
 std::int64_t Tokenizer::eos_id() const { return model_->processor.eos_id(); }

@@ -1,5 +1,7 @@
 // The safetensors file holds all that loading needs; adapter_config.json names the layout and
 // repeats the essentials for people and other tools.
+#include "io/strict_json.h"
+
 #include <shira/base/error.h>
 #include <shira/io/adapter_file.h>
 #include <shira/io/atomic_file.h>
@@ -84,7 +86,12 @@ json config_json(const AdapterFile& file) {
 
 void check_layout(const std::filesystem::path& path) {
   const std::string text = read_file(path);
-  const json config = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  json config;
+  try {
+    config = detail::parse_strict_json(text);
+  } catch (const IoError& error) {
+    throw IoError(detail::concat(path.string(), ": ", error.what()));
+  }
   SHIRA_CHECK(IoError, config.is_object(), path.string(), ": not a JSON object.");
   const bool ours = config.contains("layout") && config["layout"] == "shira";
   SHIRA_CHECK(IoError, ours, path.string(), ": not an adapter of the `shira` layout (peft_type ",
@@ -125,7 +132,7 @@ std::vector<std::int64_t> checked_shape(const json& record, std::int64_t& numel)
 
 AdapterFileTensor read_target(const SafetensorsFile& file, const std::string& name,
                               const std::string& record_text) {
-  const json record = json::parse(record_text);
+  const json record = detail::parse_strict_json(record_text);
   AdapterFileTensor tensor;
   tensor.name = name;
   std::int64_t numel = 0;

@@ -6,6 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+
 namespace shira {
 namespace {
 
@@ -34,7 +36,7 @@ class ConfigReader {
   std::int64_t require_size(const char* key) {
     const auto size = require<std::int64_t>(key, 1);
     expect(size >= 1 && size <= (1 << 24), key, "expected a size between 1 and 2^24");
-    return size;
+    return std::max<std::int64_t>(size, 1);  // what follows divides by it
   }
 
   void expect(bool condition, const char* key, const std::string& what) {

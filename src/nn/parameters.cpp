@@ -5,9 +5,8 @@
 
 namespace shira::nn {
 
-std::vector<std::pair<std::string, torch::Tensor>> unique_parameters(
-    const torch::nn::Module& module) {
-  std::vector<std::pair<std::string, torch::Tensor>> unique;
+std::vector<NamedTensor> unique_parameters(const torch::nn::Module& module) {
+  std::vector<NamedTensor> unique;
   std::unordered_set<const void*> seen;
   for (const auto& parameter : module.named_parameters()) {
     if (seen.insert(parameter.value().unsafeGetTensorImpl()).second) {

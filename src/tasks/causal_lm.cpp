@@ -76,6 +76,12 @@ std::int64_t count_entries(const std::vector<NamedTensor>& tensors) {
 
 }  // namespace
 
+void check_tokenizer(const Llama& model, const Tokenizer& tokenizer) {
+  SHIRA_CHECK(Error, tokenizer.vocab_size() <= model->config.vocab_size, "the tokenizer has ",
+              tokenizer.vocab_size(), " pieces, the model a vocabulary of ",
+              model->config.vocab_size, ": they do not belong together.");
+}
+
 torch::Tensor next_token_loss_sum(const torch::Tensor& logits, const torch::Tensor& labels) {
   const std::int64_t predictions = labels.size(1) - 1;
   const auto wide = at::promote_types(logits.scalar_type(), torch::kFloat32);

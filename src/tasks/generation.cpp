@@ -3,11 +3,13 @@
 #include <shira/base/error.h>
 #include <shira/base/logging.h>
 #include <shira/kernels/philox.h>
+#include <shira/tasks/causal_lm.h>
 #include <shira/tasks/generation.h>
 
 #include <ATen/Functions.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace shira {
 namespace {
@@ -75,13 +77,23 @@ torch::Tensor ids_tensor(const TokenIds& ids) {
   return at::tensor(at::ArrayRef<std::int64_t>(ids), torch::kInt64).unsqueeze(0);  // (1, T)
 }
 
+/// Written so that a NaN is refused.
+void check_options(const GenerateOptions& options) {
+  SHIRA_CHECK(ConfigError, options.max_new_tokens >= 1,
+              "[generate] max_new_tokens must be at least 1. Got ", options.max_new_tokens, ".");
+  SHIRA_CHECK(ConfigError, options.temperature >= 0.0 && std::isfinite(options.temperature),
+              "[generate] temperature must be a number of at least 0. Got ", options.temperature,
+              ".");
+  SHIRA_CHECK(ConfigError, options.top_p >= 0.0 && options.top_p <= 1.0,
+              "[generate] top_p must be between 0 and 1. Got ", options.top_p, ".");
+  SHIRA_CHECK(ConfigError, options.top_k >= 0, "[generate] top_k must be at least 0. Got ",
+              options.top_k, ".");
+}
+
 TokenIds encode_prompt(const Llama& model, const Tokenizer& tokenizer, const std::string& prompt) {
   TokenIds ids = tokenizer.encode(prompt, SpecialTokens::kModel);
   SHIRA_CHECK(Error, !ids.empty(), "[generate] the prompt has no tokens. Give a text.");
-  SHIRA_CHECK(Error, tokenizer.vocab_size() <= model->config.vocab_size,
-              "[generate] the tokenizer has ", tokenizer.vocab_size(),
-              " pieces, the model a vocabulary of ", model->config.vocab_size,
-              ": they do not belong together.");
+  check_tokenizer(model, tokenizer);
   return ids;
 }
 
@@ -124,6 +136,7 @@ std::int64_t sample_token(const torch::Tensor& logits, const GenerateOptions& op
 Generated generate(Llama& model, const Tokenizer& tokenizer, const std::string& prompt,
                    const GenerateOptions& options) {
   torch::NoGradGuard no_grad;
+  check_options(options);
   TokenIds next = encode_prompt(model, tokenizer, prompt);
   const auto prompt_tokens = static_cast<std::int64_t>(next.size());
   warn_beyond_context(model, prompt_tokens + options.max_new_tokens);

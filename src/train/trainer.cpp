@@ -221,14 +221,15 @@ void Trainer::save() {
 
 TrainResult Trainer::run() {
   StopSignal stop;
-  start();
+  if (!metrics_) start();
   const double begin = seconds_now();
   const auto is_due = [this](std::int64_t every) {
     return (every > 0 && state_.step % every == 0) || state_.step == result_.total_steps;
   };
   bool saved = state_.step > 0;
-  if (parts_.validation != nullptr && (state_.step == 0 || state_.step == result_.total_steps)) {
-    evaluate_and_log();
+  if (parts_.validation != nullptr && state_.step == 0) evaluate_and_log();
+  if (parts_.validation != nullptr && state_.step > 0 && state_.step >= result_.total_steps) {
+    result_.last_eval_loss = evaluate();  // of a finished run: its record is there
   }
   while (state_.step < result_.total_steps && stop.requested() == 0) {
     train_step();

@@ -16,8 +16,8 @@ struct Net : torch::nn::Module {
 /// The weight moved by one optimiser step on masked entries, as an adapter.
 shira::SparseAdapter train_one_step(const Net& net) {
   auto targets = shira::select_targets(net, {"layer"});
-  const auto masks = shira::build_masks(shira::target_weights(targets),
-                                        shira::wm_mask({.density = 0.25}));
+  const auto masks =
+      shira::build_masks(shira::target_weights(targets), shira::wm_mask({.density = 0.25}));
   shira::PackedShira method(std::move(targets), masks);
   const auto optimizer = shira::make_adamw(method.parameters(), {});
   shira::nn::Linear layer = net.layer;

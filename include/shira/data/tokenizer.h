@@ -33,6 +33,8 @@ class SHIRA_API Tokenizer {
   std::string decode(const TokenIds& ids) const;
   std::string piece(std::int64_t id) const;
 
+  /// Whether SpecialTokens::kModel puts BOS first.
+  bool adds_bos() const;
   std::int64_t vocab_size() const;
   std::int64_t bos_id() const;  // -1 where the model has none
   std::int64_t eos_id() const;  // -1 where the model has none

@@ -4,6 +4,7 @@
 #include <shira/base/export.h>
 #include <shira/config/run_config.h>
 #include <shira/data/dataset.h>
+#include <shira/data/tokenizer.h>
 #include <shira/methods/training_method.h>
 #include <shira/models/llama.h>
 #include <shira/train/objective.h>
@@ -34,6 +35,9 @@ class SHIRA_API CausalLmObjective : public Objective {
  private:
   Llama model_;
 };
+
+/// Error when the tokenizer can give ids that the model does not have.
+SHIRA_API void check_tokenizer(const Llama& model, const Tokenizer& tokenizer);
 
 /// The sum of next-token losses of `logits` (B, T, vocabulary) against `labels` (B, T), in at least
 /// float32.

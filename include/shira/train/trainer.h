@@ -63,6 +63,10 @@ class SHIRA_API Trainer {
  public:
   Trainer(TrainerParts parts, TrainerOptions options);
 
+  /// Opens output_dir and restores the newest checkpoint when resuming. A checkpoint that does not
+  /// fit throws before any file was changed. run() calls it if nobody did.
+  void start();
+
   /// Trains to the end, or until SIGINT or SIGTERM (finishes the step and saves). A NaN or infinite
   /// loss or gradient throws Error naming step and batch before anything was changed by it.
   TrainResult run();
@@ -77,7 +81,6 @@ class SHIRA_API Trainer {
   std::map<std::string, std::string> identity() const;
   std::map<std::string, std::string> surroundings() const;
   std::vector<NamedTensor> state_tensors() const;
-  void start();
   void restore(const std::filesystem::path& checkpoint);
   std::vector<GroupBatch> fetch_group(std::int64_t step);
   double backward(const GroupBatch& micro, std::int64_t step, std::int64_t terms);

@@ -1,0 +1,312 @@
+"""`shira train --resume`: whatever ended a run, continuing it gives what the uninterrupted run gives, byte for byte."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import SHIRA_BIN, TIMEOUT, checkpoint, failure_of, run_json, run_shira
+from train_helpers import TEXT, metrics_of, write_config, write_text
+
+STEPS = 40
+# Windows of logging, evaluation, saving, accumulation and epochs that all end at different steps.
+KEYS = {
+    "max_steps": STEPS,
+    "micro_batch_size": 2,
+    "gradient_accumulation_steps": 2,
+    "sequence_len": 24,
+    "val_set_size": 3,
+    "weight_decay": 0.1,
+    "warmup_steps": 5,
+    "logging_steps": 3,
+    "eval_steps": 10,
+    "save_steps": 4,
+}
+RESULT = {"shira": "adapter_model.safetensors", "full": "model.safetensors"}
+
+
+class Run:
+    """One configuration, run into many directories."""
+
+    def __init__(self, directory, adapter):
+        self.adapter = adapter
+        self.directory = directory
+        self.config = write_config(
+            directory / "c.yaml",
+            base_model=str(checkpoint("llama2")),
+            datasets=write_text(directory),
+            adapter=adapter,
+            **KEYS,
+        )
+        self.whole = directory / "whole"
+        run_shira(*self.command(self.whole))
+
+    def command(self, out, *flags):
+        return ("train", self.config, "--set", f"output_dir={out}", *flags)
+
+    def start(self, out, *flags):
+        return subprocess.Popen(
+            [str(SHIRA_BIN), *map(str, self.command(out, *flags))],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            text=True,
+        )
+
+    def resume(self, out):
+        return run_json(*self.command(out, "--resume"))
+
+    def assert_same_as_whole(self, out):
+        name = RESULT[self.adapter]
+        assert (out / name).read_bytes() == (self.whole / name).read_bytes()
+        assert comparable(metrics_of(out)) == comparable(metrics_of(self.whole))
+        assert not list(out.rglob("*.tmp"))
+
+
+def comparable(records):
+    return [{k: v for k, v in record.items() if k != "tokens_per_second"} for record in records]
+
+
+@pytest.fixture(scope="module", params=["shira", "full"])
+def run(request, tmp_path_factory):
+    return Run(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture(scope="module")
+def shira_run(tmp_path_factory):
+    return Run(tmp_path_factory.mktemp("shira_only"), "shira")
+
+
+@pytest.fixture
+def interrupted(shira_run, tmp_path):
+    """Directory of a run that was interrupted in the middle, with two checkpoints."""
+    out = tmp_path / "out"
+    process = shira_run.start(out)
+    wait_for(process, lambda: len(list(out.glob("checkpoint-*"))) >= 2)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 143
+    assert len(checkpoints(out)) == 2
+    return out
+
+
+def steps_logged(out):
+    """The last step in metrics.jsonl; -1 when there is none."""
+    try:
+        lines = (out / "metrics.jsonl").read_text().splitlines()
+        return max((json.loads(line)["step"] for line in lines), default=-1)
+    except (FileNotFoundError, ValueError):
+        return -1
+
+
+def wait_for(process, condition):
+    deadline = time.monotonic() + TIMEOUT
+    while process.poll() is None and not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def checkpoints(out):
+    """Names of the checkpoints, by step."""
+    found = [path.name for path in out.glob("checkpoint-*") if path.suffix != ".tmp"]
+    return sorted(found, key=lambda name: int(name.split("-")[1]))
+
+
+# ----------------------------------------------------------------------------------------- signals
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_saves_and_resume_equals_the_whole(run, tmp_path, number, code):
+    out = tmp_path / "out"
+    moment = random.randrange(3, 28)
+    process = run.start(out, "--json")
+    wait_for(process, lambda: steps_logged(out) >= moment)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == code, f"moment {moment}\n{stderr}"
+    answer = json.loads(stdout)
+    assert answer["interrupted"] is True and moment <= answer["step"] < STEPS
+    assert checkpoints(out)[-1] == f"checkpoint-{answer['step']}"
+    assert not (out / RESULT[run.adapter]).exists(), "only a finished run has a result"
+    assert run.resume(out)["step"] == STEPS
+    run.assert_same_as_whole(out)
+
+
+def test_second_signal_ends_at_once_and_loses_nothing_saved(shira_run, tmp_path):
+    out = tmp_path / "out"
+    process = shira_run.start(out)
+    wait_for(process, lambda: bool(checkpoints(out)))
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=TIMEOUT)
+    assert process.returncode in (130, -signal.SIGINT)
+    shira_run.resume(out)
+    shira_run.assert_same_as_whole(out)
+
+
+def test_interrupt_before_the_first_step(shira_run, tmp_path):
+    """While the model loads the signal has its default effect; nothing is left that resuming minds."""
+    out = tmp_path / "out"
+    process = shira_run.start(out)
+    time.sleep(random.uniform(0.0, 0.3))
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=TIMEOUT)
+    assert process.returncode in (130, -signal.SIGINT)
+    shira_run.resume(out)
+    shira_run.assert_same_as_whole(out)
+
+
+# ----------------------------------------------------------------------------------------- kill -9
+
+
+def test_killed_again_and_again(run, tmp_path):
+    """Each attempt is killed some steps on, now and then in the middle of a save or at the start."""
+    out = tmp_path / "out"
+    seed = random.randrange(1 << 30)
+    moments = random.Random(seed)
+    kills = 0
+    for _ in range(40):
+        process = run.start(out, "--resume")
+        begin = steps_logged(out)
+        if kills % 4 == 3:
+            time.sleep(moments.uniform(0.0, 0.5))
+        else:
+            goal = begin + moments.randrange(6, 14)
+            wait_for(process, lambda goal=goal: steps_logged(out) >= goal)
+            time.sleep(moments.uniform(0.0, 0.05))
+        process.kill()
+        _, stderr = process.communicate(timeout=TIMEOUT)
+        assert process.returncode in (0, -signal.SIGKILL), f"seed {seed}\n{stderr}"
+        if process.returncode == 0:
+            break
+        kills += 1
+        if kills == 6:
+            break
+    assert kills >= 2, f"seed {seed}"
+    run.resume(out)
+    run.assert_same_as_whole(out)
+
+
+def test_killed_while_saving(run, tmp_path):
+    """The moment a checkpoint's temporary directory shows up."""
+    out = tmp_path / "out"
+    process = run.start(out)
+    wait_for(process, lambda: any(out.glob("checkpoint-*.tmp")))
+    process.kill()
+    process.communicate(timeout=TIMEOUT)
+    assert process.returncode == -signal.SIGKILL
+    run.resume(out)
+    run.assert_same_as_whole(out)
+
+
+# --------------------------------------------------------------------------- what lies in the directory
+
+
+def files_of(out):
+    return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+
+def test_resume_of_a_finished_run_changes_nothing(run, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(run.whole, out)
+    before = files_of(out)
+    before.pop("config.yaml")  # names its output_dir
+    answer = run.resume(out)
+    assert answer["step"] == STEPS and answer["interrupted"] is False
+    records = metrics_of(run.whole)
+    assert answer["first_eval_loss"] == records[0]["eval_loss"]
+    assert answer["eval_loss"] == records[-1]["eval_loss"]
+    after = files_of(out)
+    after.pop("config.yaml")
+    assert after == before
+
+
+def test_resume_writes_the_result_that_was_not_written(shira_run, tmp_path):
+    """Killed between the last checkpoint and the result."""
+    out = tmp_path / "out"
+    shutil.copytree(shira_run.whole, out)
+    (out / "adapter_model.safetensors").unlink()
+    (out / "adapter_config.json").unlink()
+    shira_run.resume(out)
+    shira_run.assert_same_as_whole(out)
+
+
+def test_resume_without_a_checkpoint_starts(shira_run, tmp_path):
+    out = tmp_path / "out"
+    assert shira_run.resume(out)["step"] == STEPS
+    shira_run.assert_same_as_whole(out)
+
+
+def test_resume_with_other_data_is_refused(shira_run, interrupted, tmp_path):
+    before = files_of(interrupted)
+    datasets = write_text(tmp_path, TEXT.replace("harbour", "village"))
+    flags = ("--resume", "--set", f"datasets={json.dumps(datasets)}")
+    error = failure_of(*shira_run.command(interrupted, *flags))
+    assert "data" in error and "checkpoint-" in error
+    assert files_of(interrupted) == before
+
+
+def test_resume_with_another_base_is_refused(shira_run, interrupted):
+    before = files_of(interrupted)
+    flags = ("--resume", "--set", f"base_model={checkpoint('rms_norm_eps')}")
+    assert "base" in failure_of(*shira_run.command(interrupted, *flags))
+    assert files_of(interrupted) == before
+
+
+@pytest.mark.parametrize(
+    "change", ["micro_batch_size=3", "optimizer=sgd", "target_modules=[q_proj]", "adapter=full"]
+)
+def test_resume_with_another_configuration_is_refused(shira_run, interrupted, change):
+    before = files_of(interrupted)
+    flags = ["--resume", "--set", change]
+    if change == "adapter=full":
+        flags += ["--set", "shira_density="]
+    failure_of(*shira_run.command(interrupted, *flags))
+    assert files_of(interrupted) == before
+
+
+def test_changed_schedule_is_warned_about(shira_run, interrupted):
+    flags = ("--resume", "--set", "learning_rate=1e-3")
+    result = run_shira(*shira_run.command(interrupted, *flags))
+    assert "warning" in result.stderr and "learning rate schedule" in result.stderr
+
+
+def test_more_steps_can_be_added(shira_run, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(shira_run.whole, out)
+    flags = ("--resume", "--set", f"max_steps={STEPS + 6}")
+    assert run_json(*shira_run.command(out, *flags))["step"] == STEPS + 6
+    steps = [record["step"] for record in metrics_of(out) if "loss" in record]
+    assert steps == sorted(set(steps)) and steps[-1] == STEPS + 6
+
+
+def test_leftovers_of_a_killed_run_are_ignored_and_removed(shira_run, interrupted):
+    newest = interrupted / checkpoints(interrupted)[-1]
+    for name in ("checkpoint-39.4194305-77.tmp", "checkpoint-38.tmp"):
+        shutil.copytree(newest, interrupted / name)
+    (interrupted / "config.yaml.4194305-77.tmp").write_text("half a")
+    with open(interrupted / "metrics.jsonl", "a") as file:
+        file.write('{"step": 31, "loss": 1.0}\n{"step": 34, "lo')
+    shira_run.resume(interrupted)
+    shira_run.assert_same_as_whole(interrupted)
+
+
+@pytest.mark.parametrize(
+    "name", ["trainer_state.json", "trainer_state.safetensors", "adapter_model.safetensors"]
+)
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_truncated_checkpoint_is_one_clear_error(shira_run, interrupted, name, share):
+    older, newest = (interrupted / checkpoint for checkpoint in checkpoints(interrupted))
+    content = (newest / name).read_bytes()
+    (newest / name).write_bytes(content[: int(share * len(content))])
+    error = failure_of(*shira_run.command(interrupted, "--resume"), rc=1)
+    assert str(newest / name) in error
+    assert error.count("error:") == 1
+    shutil.rmtree(newest)  # what the message proposes: the one before goes on
+    shira_run.resume(interrupted)
+    assert older.name not in checkpoints(interrupted)
+    shira_run.assert_same_as_whole(interrupted)
