@@ -24,7 +24,7 @@ class PackedLinearFunction : public torch::autograd::Function<PackedLinearFuncti
                                const torch::Tensor& /*values*/, const torch::Tensor& indices) {
     // Saved weights are version-checked: a scatter between forward and backward raises.
     context->save_for_backward({input, weight, indices});
-    return at::linear(input, weight, bias);
+    return nn::fast_linear(input, weight, bias.value_or(torch::Tensor()));
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
@@ -33,7 +33,7 @@ class PackedLinearFunction : public torch::autograd::Function<PackedLinearFuncti
     const torch::Tensor& weight = saved[1];
     const torch::Tensor& grad = grads[0];
     torch::Tensor input_grad;
-    if (context->needs_input_grad(0)) input_grad = at::matmul(grad, weight);
+    if (context->needs_input_grad(0)) input_grad = nn::fast_linear(grad, weight.t());
     const torch::Tensor values_grad = sampled_weight_grad(
         grad.reshape({-1, weight.size(0)}), input.reshape({-1, weight.size(1)}), saved[2]);
     return {input_grad, {}, {}, values_grad, {}};

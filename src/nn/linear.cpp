@@ -1,9 +1,63 @@
-// The unplugged case costs one branch.
+// The unplugged case with a frozen weight has its own autograd function, so that a float32 copy of
+// the weight is never kept from forward to backward.
 #include <shira/nn/linear.h>
 
 #include <ATen/Functions.h>
+#include <ATen/Version.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <optional>
 
 namespace shira::nn {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// Below this many rows reading the 16-bit weight once beats converting it.
+constexpr std::int64_t kFewRows = 12;
+
+bool has_bfloat16_arithmetic() {
+  static const bool has = at::get_cpu_capability().starts_with("AVX512");
+  return has;
+}
+
+/// Whether `weight`'s dtype is emulated in products with `input`.
+bool is_emulated(const torch::Tensor& weight, const torch::Tensor& input) {
+  const bool slow_dtype = weight.scalar_type() == torch::kFloat16 ||
+                          (weight.scalar_type() == torch::kBFloat16 && !has_bfloat16_arithmetic());
+  return slow_dtype && weight.is_cpu() && input.numel() > kFewRows * input.size(-1);
+}
+
+std::optional<torch::Tensor> as_optional(const torch::Tensor& tensor) {
+  return tensor.defined() ? std::optional(tensor) : std::nullopt;
+}
+
+/// A gradient for the input alone.
+class FrozenLinearFunction : public torch::autograd::Function<FrozenLinearFunction> {
+ public:
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input,
+                               const torch::Tensor& weight,
+                               const std::optional<torch::Tensor>& bias) {
+    context->save_for_backward({weight});
+    return fast_linear(input, weight, bias.value_or(torch::Tensor()));
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    const torch::Tensor weight = context->get_saved_variables()[0];
+    return {fast_linear(grads[0], weight.t()), {}, {}};
+  }
+};
+
+}  // namespace
+
+torch::Tensor fast_linear(const torch::Tensor& input, const torch::Tensor& weight,
+                          const torch::Tensor& bias) {
+  if (!is_emulated(weight, input)) return at::linear(input, weight, as_optional(bias));
+  const torch::Tensor wide_bias = bias.defined() ? bias.to(torch::kFloat32) : bias;
+  return at::linear(input.to(torch::kFloat32), weight.to(torch::kFloat32), as_optional(wide_bias))
+      .to(weight.scalar_type());
+}
 
 LinearImpl::LinearImpl(torch::Tensor weight_in, torch::Tensor bias_in) {
   weight = register_parameter("weight", std::move(weight_in), /*requires_grad=*/false);
@@ -14,7 +68,9 @@ LinearImpl::LinearImpl(torch::Tensor weight_in, torch::Tensor bias_in) {
 
 torch::Tensor LinearImpl::forward(const torch::Tensor& input) {
   if (plug) return plug->forward(input, weight, bias);
-  return at::linear(input, weight, bias);
+  const bool is_trained = weight.requires_grad() || (bias.defined() && bias.requires_grad());
+  if (is_trained) return at::linear(input, weight, as_optional(bias));
+  return FrozenLinearFunction::apply(input, weight, as_optional(bias));
 }
 
 }  // namespace shira::nn

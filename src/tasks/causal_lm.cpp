@@ -13,6 +13,7 @@
 
 #include <filesystem>
 #include <iterator>
+#include <map>
 
 namespace shira {
 namespace {
@@ -66,6 +67,26 @@ CausalLmMethod make_full_training(const RunConfig& config, const Llama& model) {
     save_llama(directory, model, config.base_model, dtype);
   };
   return {std::make_unique<FullTraining>(*model), save};
+}
+
+/// A resumed run must train the same entries.
+std::map<std::string, std::string> method_identity(const RunConfig& config) {
+  std::map<std::string, std::string> identity = {{"adapter", config.adapter}};
+  if (config.adapter == "full") return identity;
+  identity["shira_mask"] = config.shira_mask;
+  identity["shira_seed"] = std::to_string(config.shira_seed);
+  identity["shira_wm_band"] = std::to_string(config.shira_wm_band);
+  if (config.shira_density) identity["shira_density"] = detail::concat(*config.shira_density);
+  if (config.shira_r) identity["shira_r"] = std::to_string(*config.shira_r);
+  return identity;
+}
+
+std::map<std::string, std::string> optimizer_surroundings(const RunConfig& config) {
+  return {{"optimizer", config.optimizer},
+          {"weight_decay", detail::concat(config.weight_decay)},
+          {"adam_beta1", detail::concat(config.adam_beta1)},
+          {"adam_beta2", detail::concat(config.adam_beta2)},
+          {"adam_epsilon", detail::concat(config.adam_epsilon)}};
 }
 
 std::int64_t count_entries(const std::vector<NamedTensor>& tensors) {
@@ -151,6 +172,8 @@ TrainerOptions trainer_options(const RunConfig& config, bool resume) {
           .save_steps = config.save_steps,
           .save_total_limit = config.save_total_limit,
           .output_dir = config.output_dir,
+          .identity = method_identity(config),
+          .surroundings = optimizer_surroundings(config),
           .resume = resume};
 }
 

@@ -12,7 +12,6 @@
 #include <chrono>
 #include <cmath>
 #include <iostream>
-#include <sstream>
 
 namespace shira {
 namespace {
@@ -54,19 +53,22 @@ std::int64_t Trainer::steps_per_epoch() const {
 }
 
 std::map<std::string, std::string> Trainer::identity() const {
-  return {{"training data", std::to_string(parts_.train.fingerprint())},
-          {"batches per epoch", std::to_string(parts_.train.batches_per_epoch())},
-          {"gradient_accumulation_steps", std::to_string(options_.gradient_accumulation_steps)}};
+  auto identity = options_.identity;
+  identity["training data"] = std::to_string(parts_.train.fingerprint());
+  identity["batches per epoch"] = std::to_string(parts_.train.batches_per_epoch());
+  identity["gradient_accumulation_steps"] = std::to_string(options_.gradient_accumulation_steps);
+  return identity;
 }
 
 std::map<std::string, std::string> Trainer::surroundings() const {
-  std::ostringstream schedule;
-  schedule << "kind " << static_cast<int>(schedule_.kind) << ", peak " << schedule_.peak
-           << ", warm-up " << schedule_.warmup_steps << ", total " << schedule_.total_steps;
-  return {{"learning rate schedule", schedule.str()},
-          {"max_grad_norm", std::to_string(options_.max_grad_norm)},
-          {"num_threads", std::to_string(at::get_num_threads())},
-          {"LibTorch", TORCH_VERSION}};
+  auto surroundings = options_.surroundings;
+  surroundings["learning rate schedule"] =
+      detail::concat("kind ", static_cast<int>(schedule_.kind), ", peak ", schedule_.peak,
+                     ", warm-up ", schedule_.warmup_steps, ", total ", schedule_.total_steps);
+  surroundings["max_grad_norm"] = detail::concat(options_.max_grad_norm);
+  surroundings["num_threads"] = std::to_string(at::get_num_threads());
+  surroundings["LibTorch"] = TORCH_VERSION;
+  return surroundings;
 }
 
 std::vector<NamedTensor> Trainer::state_tensors() const {
@@ -80,8 +82,7 @@ std::vector<NamedTensor> Trainer::state_tensors() const {
 void Trainer::restore(const std::filesystem::path& checkpoint) {
   state_ = load_checkpoint(checkpoint, state_tensors());
   const std::string wrong = differences(state_.identity, identity());
-  SHIRA_CHECK(ConfigError, wrong.empty(), checkpoint.string(),
-              ": made by a run on other data or batches:", wrong,
+  SHIRA_CHECK(ConfigError, wrong.empty(), checkpoint.string(), ": made by another run:", wrong,
               "\nRestore the configuration, or start afresh in another output_dir.");
   const std::string other = differences(state_.surroundings, surroundings());
   if (!other.empty()) log_warning("the resumed run will not equal an uninterrupted one:" + other);
@@ -216,7 +217,14 @@ void Trainer::evaluate_and_log() {
 
 void Trainer::save() {
   save_checkpoint(options_.output_dir, state_, state_tensors(), parts_.save_result);
-  prune_checkpoints(options_.output_dir, options_.save_total_limit);
+  prune_is_due_ = true;
+}
+
+/// A step may wreck the weights, which shows as a NaN loss one step later: older checkpoints stay
+/// until the new one has proved good.
+void Trainer::prune_after_good_step() {
+  if (prune_is_due_) prune_checkpoints(options_.output_dir, options_.save_total_limit);
+  prune_is_due_ = false;
 }
 
 TrainResult Trainer::run() {
@@ -233,6 +241,7 @@ TrainResult Trainer::run() {
   }
   while (state_.step < result_.total_steps && stop.requested() == 0) {
     train_step();
+    prune_after_good_step();
     if (parts_.validation != nullptr && is_due(options_.eval_steps)) evaluate_and_log();
     saved = is_due(options_.save_steps);
     if (saved) save();
@@ -241,6 +250,7 @@ TrainResult Trainer::run() {
   if (!finished && !saved && state_.step > 0) save();
   progress_->finish();
   if (finished) parts_.save_result(options_.output_dir);
+  prune_after_good_step();
   result_.step = state_.step;
   result_.stop_signal = finished ? 0 : stop.requested();
   result_.first_eval_loss = state_.first_eval_loss;

@@ -111,7 +111,7 @@ def assert_bytes(directory, expected):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("scale", ["0.5", "-1", "1e-3", "1.0"])
+@pytest.mark.parametrize("scale", ["0.5", "-1", "0.3", "1.0"])
 def test_scaled_weights_are_rounded_once(trained, tmp_path, dtype, scale):
     base, adapter = checkpoint("llama2", dtype), trained(dtype)
     before = read_weights(base)

@@ -35,6 +35,9 @@ struct TrainerOptions {
   std::int64_t save_steps = 0;  // 0 = at the end only
   std::int64_t save_total_limit = 2;
   std::filesystem::path output_dir;
+  /// What TrainerState's maps hold beside the trainer's own entries: settings of model and method.
+  std::map<std::string, std::string> identity = {};
+  std::map<std::string, std::string> surroundings = {};
   bool resume = false;  // from the newest checkpoint, if there is one
 };
 
@@ -90,12 +93,14 @@ class SHIRA_API Trainer {
   double evaluate();
   void evaluate_and_log();
   void save();
+  void prune_after_good_step();
 
   TrainerParts parts_;
   TrainerOptions options_;
   LrSchedule schedule_;
   TrainerState state_;
   TrainResult result_;
+  bool prune_is_due_ = false;
   std::unique_ptr<MetricsFile> metrics_;
   std::unique_ptr<ProgressBar> progress_;
 };
