@@ -43,7 +43,7 @@ double median_microseconds(Action action) {
 
 void print_sample(shira::Llama& model, const shira::Tokenizer& tokenizer,
                   const std::string& prompt) {
-  shira::GenerateOptions options{.max_new_tokens = 110};
+  shira::GenerateOptions options{.max_new_tokens = 90, .temperature = 0.6, .seed = 1};
   std::cout << prompt << shira::generate(model, tokenizer, prompt, options).text << "\n\n";
 }
 
