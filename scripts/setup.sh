@@ -66,7 +66,7 @@ missing_packages() {
 install_packages() {
   local packages
   if ! has_command apt-get || ! has_command dpkg-query; then
-    say "not a Debian or Ubuntu system: system packages are not checked (README lists them)"
+    say "not a Debian or Ubuntu system: system packages are not checked (this script has their list)"
     return
   fi
   mapfile -t packages < <(missing_packages)
