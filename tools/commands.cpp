@@ -16,8 +16,9 @@ ScaledAdapter load_scaled_adapter(const std::string& text) {
     double scale = 0.0;
     const auto [end, error] =
         std::from_chars(text.data() + at + 1, text.data() + text.size(), scale);
-    if (error == std::errc() && end == text.data() + text.size()) {
-      SHIRA_CHECK(ConfigError, std::isfinite(scale), "--adapter ", text,
+    const bool is_number = error != std::errc::invalid_argument;
+    if (is_number && end == text.data() + text.size()) {
+      SHIRA_CHECK(ConfigError, error == std::errc() && std::isfinite(scale), "--adapter ", text,
                   ": the scale must be finite.");
       return {load_adapter(text.substr(0, at)), scale};
     }
@@ -32,15 +33,17 @@ LoadOptions with_dtype(LoadOptions options, const std::string& base_dtype) {
 
 }  // namespace
 
-void ModelFlags::add_to(CLI::App& command) {
+void ModelFlags::add_to(CLI::App& command, bool with_dtype) {
   command.add_option("--base_model", base_model, "HuggingFace checkpoint directory")->required();
   command.add_option("--adapter", adapters,
                      "Adapter directory, optionally with a scale: DIR@0.5; may be repeated");
-  command
-      .add_option("--base_dtype", base_dtype,
-                  "Dtype of the weights in memory: auto (the checkpoint's), "
-                  "float32, bfloat16, float16")
-      ->capture_default_str();
+  if (with_dtype) {
+    command
+        .add_option("--base_dtype", base_dtype,
+                    "Dtype of the weights in memory: auto (the checkpoint's), "
+                    "float32, bfloat16, float16")
+        ->capture_default_str();
+  }
   command.add_flag("--force", force, "Accept adapters that were trained on other base values");
 }
 

@@ -31,7 +31,7 @@ struct ModelFlags {
   std::string base_dtype = "auto";
   bool force = false;
 
-  void add_to(CLI::App& command);
+  void add_to(CLI::App& command, bool with_dtype = true);
 };
 
 /// A base with the given adapters applied to it for as long as this lives.

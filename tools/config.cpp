@@ -1,6 +1,7 @@
 // shira config: check a configuration, or print it with every default filled in.
 #include "commands.h"
 
+#include <shira/base/error.h>
 #include <shira/config/config_parser.h>
 
 #include <iostream>
@@ -14,15 +15,24 @@ struct ConfigFlags {
   std::vector<std::string> overrides;
 };
 
+/// Checks every file before it fails.
+void validate(const std::vector<std::string>& files) {
+  std::string problems;
+  for (const std::string& file : files) {
+    try {
+      load_config(file);
+      std::cout << file << ": valid\n";
+    } catch (const Error& error) {
+      problems += (problems.empty() ? "" : "\n") + std::string(error.what());
+    }
+  }
+  SHIRA_CHECK(ConfigError, problems.empty(), problems);
+}
+
 void add_validate(CLI::App& config, const std::shared_ptr<ConfigFlags>& flags) {
   CLI::App* command = config.add_subcommand("validate", "Report every problem of a configuration");
   command->add_option("files", flags->files, "Configuration files")->required();
-  command->callback([flags] {
-    for (const std::string& file : flags->files) {
-      load_config(file);
-      std::cout << file << ": valid\n";
-    }
-  });
+  command->callback([flags] { validate(flags->files); });
 }
 
 void add_show(CLI::App& config, const std::shared_ptr<ConfigFlags>& flags) {

@@ -15,6 +15,7 @@ struct MergeFlags {
 };
 
 void merge(const MergeFlags& flags) {
+  SHIRA_CHECK(ConfigError, !flags.output.empty(), "--output: give a directory.");
   SHIRA_CHECK(ConfigError, !std::filesystem::exists(flags.output), "--output ", flags.output,
               " exists already. Give a new directory.");
   AdaptedModel adapted(flags.model);

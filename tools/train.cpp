@@ -47,6 +47,8 @@ void print_summary(const RunConfig& config, const CausalLmMethod& method,
   }
   if (result.stop_signal == 0) {
     std::cout << "saved in " << config.output_dir << "\n";
+  } else if (result.step == 0) {
+    std::cout << "nothing had been trained yet\n";
   } else {
     std::cout << "state saved in " << config.output_dir << "; go on with --resume\n";
   }

@@ -75,7 +75,7 @@ void add_verify(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<VerifyFlags>();
   CLI::App* command = app.add_subcommand(
       "verify", "Compare logits, loss and gradients with a reference state, in float32");
-  flags->model.add_to(*command);
+  flags->model.add_to(*command, /*with_dtype=*/false);
   command->add_option("--reference", flags->reference, "File of scripts/make_reference_state.py")
       ->required();
   command

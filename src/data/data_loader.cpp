@@ -42,10 +42,11 @@ DataLoader::DataLoader(std::vector<Sample> samples, std::int64_t batch_size,
   SHIRA_CHECK(ConfigError, !samples_.empty() && batch_size_ >= 1, "[DataLoader] got ",
               samples_.size(), " samples and batch size ", batch_size_,
               "; both must be at least 1.");
+  batch_size_ = std::min(batch_size_, sample_count());
 }
 
 std::int64_t DataLoader::batches_per_epoch() const {
-  return (sample_count() + batch_size_ - 1) / batch_size_;
+  return sample_count() / batch_size_ + (sample_count() % batch_size_ != 0 ? 1 : 0);
 }
 
 void DataLoader::order_epoch(std::int64_t epoch) {

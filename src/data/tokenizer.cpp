@@ -14,6 +14,9 @@ constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD: an incompl
 
 void check_tokenizer_file(const std::filesystem::path& directory) {
   if (std::filesystem::is_regular_file(directory / "tokenizer.model")) return;
+  SHIRA_CHECK(IoError, std::filesystem::is_directory(directory), "'", directory.string(),
+              "': no such checkpoint directory. Give a local HuggingFace directory; `hf download "
+              "ORG/NAME --local-dir DIR` fetches one.");
   SHIRA_CHECK(IoError, !std::filesystem::exists(directory / "tokenizer.json"), directory.string(),
               ": only a tokenizer.json is here. Supported: sentencepiece tokenizers "
               "(tokenizer.model, as LLaMA 1 and 2 ship them). If the model has one, download its "

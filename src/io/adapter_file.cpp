@@ -85,6 +85,8 @@ json config_json(const AdapterFile& file) {
 }
 
 void check_layout(const std::filesystem::path& path) {
+  SHIRA_CHECK(IoError, std::filesystem::is_regular_file(path), path.string(),
+              ": missing. This is no adapter directory; a full checkpoint is a --base_model.");
   const std::string text = read_file(path);
   json config;
   try {

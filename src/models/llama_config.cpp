@@ -176,8 +176,9 @@ std::vector<std::int64_t> read_eos_ids(const std::filesystem::path& directory, c
 }  // namespace
 
 LlamaConfig read_llama_config(const std::filesystem::path& directory) {
-  SHIRA_CHECK(IoError, std::filesystem::is_directory(directory), directory.string(),
-              ": no such checkpoint directory.");
+  SHIRA_CHECK(IoError, std::filesystem::is_directory(directory), "'", directory.string(),
+              "': no such checkpoint directory. Give a local HuggingFace directory; `hf download "
+              "ORG/NAME --local-dir DIR` fetches one.");
   const json object = parse_object(directory / "config.json");
   ConfigReader reader(object);
   LlamaConfig config;

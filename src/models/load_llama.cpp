@@ -68,10 +68,12 @@ class CheckpointSource {
   std::string problems_;
 };
 
+/// The embedding's dtype; where it is missing any other's: the fit check then reports everything.
 torch::ScalarType stored_dtype(const CheckpointFiles& files) {
-  SHIRA_CHECK(IoError, files.contains(kEmbeddingName), files.directory().string(),
-              ": the weights have no ", kEmbeddingName, ". Is this a LLaMA checkpoint?");
-  return to_scalar_type(files.view(kEmbeddingName).dtype);
+  const auto names = files.names();
+  SHIRA_CHECK(IoError, !names.empty(), files.directory().string(), ": the weights hold no tensor.");
+  const std::string name = files.contains(kEmbeddingName) ? kEmbeddingName : names.front();
+  return to_scalar_type(files.view(name).dtype);
 }
 
 bool is_weight_file(const std::string& name) {

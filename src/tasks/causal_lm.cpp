@@ -69,9 +69,14 @@ CausalLmMethod make_full_training(const RunConfig& config, const Llama& model) {
   return {std::make_unique<FullTraining>(*model), save};
 }
 
-/// A resumed run must train the same entries.
+/// What a resumed run must share with the one before: the same entries, batches and state.
 std::map<std::string, std::string> method_identity(const RunConfig& config) {
-  std::map<std::string, std::string> identity = {{"adapter", config.adapter}};
+  std::map<std::string, std::string> identity = {
+      {"adapter", config.adapter},
+      {"base_dtype", config.base_dtype},
+      {"optimizer", config.optimizer},
+      {"seed", std::to_string(config.seed)},
+      {"micro_batch_size", std::to_string(config.micro_batch_size)}};
   if (config.adapter == "full") return identity;
   identity["shira_mask"] = config.shira_mask;
   identity["shira_seed"] = std::to_string(config.shira_seed);
@@ -82,8 +87,7 @@ std::map<std::string, std::string> method_identity(const RunConfig& config) {
 }
 
 std::map<std::string, std::string> optimizer_surroundings(const RunConfig& config) {
-  return {{"optimizer", config.optimizer},
-          {"weight_decay", detail::concat(config.weight_decay)},
+  return {{"weight_decay", detail::concat(config.weight_decay)},
           {"adam_beta1", detail::concat(config.adam_beta1)},
           {"adam_beta2", detail::concat(config.adam_beta2)},
           {"adam_epsilon", detail::concat(config.adam_epsilon)}};

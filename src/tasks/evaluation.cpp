@@ -30,6 +30,8 @@ Perplexity evaluate_perplexity(Llama& model, const TokenIds& ids, std::int64_t w
   }
   const std::int64_t tokens = count * (window - 1);
   const double nll = sum / static_cast<double>(tokens);
+  SHIRA_CHECK(Error, std::isfinite(nll), "the loss is ", nll,
+              ": the weights, or the adapter's values, are not finite or far too large.");
   return {nll, std::exp(nll), tokens};
 }
 

@@ -147,6 +147,9 @@ Generated generate(Llama& model, const Tokenizer& tokenizer, const std::string& 
   Generated generated{"", {}, "length", prompt_tokens};
   for (std::int64_t i = 0; i < options.max_new_tokens && !filter.stopped(); ++i) {
     const torch::Tensor logits = last_logits(model, next, cache);
+    SHIRA_CHECK(Error, logits.isfinite().all().item<bool>(),
+                "[generate] the logits are not finite: "
+                "the weights, or the adapter's values, are not finite or far too large.");
     const std::int64_t id =
         sample_token(logits.narrow(0, 0, tokenizer.vocab_size()), options, random.next_double());
     if (is_eos(model, id)) {

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <regex>
 
 namespace shira {
 namespace {
@@ -46,6 +47,12 @@ std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path&
   return found;
 }
 
+/// checkpoint-<step>...tmp, or <file>.<pid>-<number>.tmp as AtomicFile names its temporaries.
+bool is_our_temporary(const std::string& name) {
+  static const std::regex pattern(R"(checkpoint-\d+.*\.tmp|.+\.\d+-\d+\.tmp)");
+  return std::regex_match(name, pattern);
+}
+
 json state_json(const TrainerState& state) {
   json object = {{"step", state.step},
                  {"window_loss", state.window_loss},
@@ -61,6 +68,8 @@ TrainerState read_state(const std::filesystem::path& path) {
     const json object = json::parse(read_file(path));
     TrainerState state;
     state.step = object.at("step").get<std::int64_t>();
+    SHIRA_CHECK(IoError, state.step == checkpoint_step(path.parent_path()), path.string(),
+                ": step ", state.step, " does not fit the directory's name.");
     state.window_loss = object.at("window_loss").get<double>();
     state.window_terms = object.at("window_terms").get<std::int64_t>();
     state.identity = object.at("identity").get<std::map<std::string, std::string>>();
@@ -91,8 +100,7 @@ void restore_tensors(const SafetensorsFile& file, const std::vector<NamedTensor>
   }
   SHIRA_CHECK(IoError, problems.empty() && file.names().size() == tensors.size(),
               file.path().string(), ": does not belong to this run: ", file.names().size(),
-              " tensors stored, ", tensors.size(), " expected.", problems,
-              "\nResume with the configuration that the run was started with.");
+              " tensors stored, ", tensors.size(), " expected.", problems);
 }
 
 }  // namespace
@@ -111,7 +119,14 @@ void save_checkpoint(const std::filesystem::path& output_dir, const TrainerState
 TrainerState load_checkpoint(const std::filesystem::path& checkpoint,
                              const std::vector<NamedTensor>& tensors) {
   TrainerState state = read_state(checkpoint / kStateName);
-  restore_tensors(SafetensorsFile(checkpoint / kStateTensorsName), tensors);
+  try {
+    restore_tensors(SafetensorsFile(checkpoint / kStateTensorsName), tensors);
+  } catch (const IoError& error) {
+    throw IoError(detail::concat(error.what(),
+                                 "\nResume with the configuration that the run was "
+                                 "started with, or delete ",
+                                 checkpoint.string(), " to go on from the one before."));
+  }
   return state;
 }
 
@@ -131,7 +146,8 @@ void prune_checkpoints(const std::filesystem::path& output_dir, std::int64_t kee
   }
   std::vector<std::filesystem::path> leftovers;
   for (const auto& entry : std::filesystem::directory_iterator(output_dir)) {
-    if (entry.path().extension() == ".tmp") leftovers.push_back(entry.path());
+    const bool ours = is_our_temporary(entry.path().filename().string());
+    if (ours) leftovers.push_back(entry.path());
   }
   for (const auto& path : leftovers) std::filesystem::remove_all(path);
 }

@@ -20,7 +20,7 @@ double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 
 /// "key: was X, now Y" for each entry that differs.
 std::string differences(const std::map<std::string, std::string>& was,
@@ -84,6 +84,9 @@ void Trainer::restore(const std::filesystem::path& checkpoint) {
   const std::string wrong = differences(state_.identity, identity());
   SHIRA_CHECK(ConfigError, wrong.empty(), checkpoint.string(), ": made by another run:", wrong,
               "\nRestore the configuration, or start afresh in another output_dir.");
+  SHIRA_CHECK(ConfigError, state_.step <= result_.total_steps, checkpoint.string(),
+              ": is beyond the ", result_.total_steps,
+              " steps of this configuration. Raise max_steps or num_epochs.");
   const std::string other = differences(state_.surroundings, surroundings());
   if (!other.empty()) log_warning("the resumed run will not equal an uninterrupted one:" + other);
   parts_.method.publish();
@@ -91,7 +94,11 @@ void Trainer::restore(const std::filesystem::path& checkpoint) {
 }
 
 void Trainer::start() {
-  std::filesystem::create_directories(options_.output_dir);
+  std::error_code error;
+  std::filesystem::create_directories(options_.output_dir, error);
+  SHIRA_CHECK(ConfigError, !error && std::filesystem::is_directory(options_.output_dir),
+              "output_dir ", options_.output_dir.string(), ": cannot be made: ", error.message(),
+              ".");
   prune_checkpoints(options_.output_dir, 0);
   const auto checkpoint = options_.resume ? latest_checkpoint(options_.output_dir) : std::nullopt;
   if (checkpoint) restore(*checkpoint);
@@ -121,15 +128,20 @@ std::vector<Trainer::GroupBatch> Trainer::fetch_group(std::int64_t step) {
 
 double Trainer::backward(const GroupBatch& micro, std::int64_t step, std::int64_t terms) {
   const torch::Tensor sum = parts_.objective.loss_sum(micro.batch);
-  const double loss = sum.item<double>();
+  const auto loss = sum.item<double>();
   SHIRA_CHECK(Error, std::isfinite(loss), "step ", step + 1, ", batch ", micro.number, " of epoch ",
-              step / steps_per_epoch(), ": the loss is ", loss,
-              ". Nothing was changed by this step; saved "
-              "checkpoints in ",
-              options_.output_dir.string(),
-              " are from before. Lower learning_rate, or look at this batch.");
+              step / steps_per_epoch(), ": the loss is ", loss, ". ", advice());
   (sum / static_cast<double>(terms)).backward();
   return loss;
+}
+
+/// What to do about a loss or gradient that is not finite.
+std::string Trainer::advice() const {
+  const auto checkpoint = latest_checkpoint(options_.output_dir);
+  return "Lower learning_rate, or look at this batch. " +
+         (checkpoint ? "The last good checkpoint is " + checkpoint->string() +
+                           "; --resume continues from it."
+                     : std::string("No checkpoint had been saved."));
 }
 
 double Trainer::clip_gradients() {
@@ -142,9 +154,8 @@ double Trainer::clip_gradients() {
     norms.push_back(at::linalg_vector_norm(parameter.grad()));
   }
   const double norm = at::linalg_vector_norm(at::stack(norms)).item<double>();
-  SHIRA_CHECK(Error, std::isfinite(norm), "step ", state_.step + 1, ", batches of epoch ",
-              state_.step / steps_per_epoch(), ": the gradient norm is ", norm,
-              ". Nothing was changed by this step. Lower learning_rate.");
+  SHIRA_CHECK(Error, std::isfinite(norm), "step ", state_.step + 1, ", epoch ",
+              state_.step / steps_per_epoch(), ": the gradient norm is ", norm, ". ", advice());
   const double scale = options_.max_grad_norm / (norm + 1e-6);  // torch.nn.utils.clip_grad_norm_
   if (options_.max_grad_norm > 0.0 && scale < 1.0) {
     for (torch::Tensor& grad : grads) grad.mul_(scale);
@@ -215,16 +226,21 @@ void Trainer::evaluate_and_log() {
   log_info(detail::concat("step ", state_.step, ": eval_loss ", loss));
 }
 
-void Trainer::save() {
-  save_checkpoint(options_.output_dir, state_, state_tensors(), parts_.save_result);
-  prune_is_due_ = true;
+/// A step can wreck the weights, which no loss has shown yet: only what gives a finite one is
+/// saved.
+void Trainer::check_weights() {
+  torch::NoGradGuard no_grad;
+  const std::int64_t step = state_.step - 1;
+  const GroupBatch micro = fetch_group(step).front();
+  const auto loss = parts_.objective.loss_sum(micro.batch).item<double>();
+  SHIRA_CHECK(Error, std::isfinite(loss), "after step ", state_.step, ", batch ", micro.number,
+              " of epoch ", step / steps_per_epoch(), ": the loss is ", loss, ". ", advice());
 }
 
-/// A step may wreck the weights, which shows as a NaN loss one step later: older checkpoints stay
-/// until the new one has proved good.
-void Trainer::prune_after_good_step() {
-  if (prune_is_due_) prune_checkpoints(options_.output_dir, options_.save_total_limit);
-  prune_is_due_ = false;
+void Trainer::save() {
+  check_weights();
+  save_checkpoint(options_.output_dir, state_, state_tensors(), parts_.save_result);
+  prune_checkpoints(options_.output_dir, options_.save_total_limit);
 }
 
 TrainResult Trainer::run() {
@@ -241,7 +257,6 @@ TrainResult Trainer::run() {
   }
   while (state_.step < result_.total_steps && stop.requested() == 0) {
     train_step();
-    prune_after_good_step();
     if (parts_.validation != nullptr && is_due(options_.eval_steps)) evaluate_and_log();
     saved = is_due(options_.save_steps);
     if (saved) save();
@@ -250,7 +265,6 @@ TrainResult Trainer::run() {
   if (!finished && !saved && state_.step > 0) save();
   progress_->finish();
   if (finished) parts_.save_result(options_.output_dir);
-  prune_after_good_step();
   result_.step = state_.step;
   result_.stop_signal = finished ? 0 : stop.requested();
   result_.first_eval_loss = state_.first_eval_loss;

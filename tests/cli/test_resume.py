@@ -258,7 +258,16 @@ def test_resume_with_another_base_is_refused(shira_run, interrupted):
 
 
 @pytest.mark.parametrize(
-    "change", ["micro_batch_size=3", "optimizer=sgd", "target_modules=[q_proj]", "adapter=full"]
+    "change",
+    [
+        "micro_batch_size=3",
+        "optimizer=sgd",
+        "target_modules=[q_proj]",
+        "adapter=full",
+        "seed=7",
+        "shira_density=0.04",
+        "max_steps=5",
+    ],
 )
 def test_resume_with_another_configuration_is_refused(shira_run, interrupted, change):
     before = files_of(interrupted)
@@ -267,6 +276,14 @@ def test_resume_with_another_configuration_is_refused(shira_run, interrupted, ch
         flags += ["--set", "shira_density="]
     failure_of(*shira_run.command(interrupted, *flags))
     assert files_of(interrupted) == before
+
+
+def test_files_of_others_are_left_alone(shira_run, interrupted):
+    (interrupted / "notes.tmp").write_text("mine")
+    (interrupted / "precious.tmp").mkdir()
+    shira_run.resume(interrupted)
+    assert (interrupted / "notes.tmp").read_text() == "mine"
+    assert (interrupted / "precious.tmp").is_dir()
 
 
 def test_changed_schedule_is_warned_about(shira_run, interrupted):

@@ -497,6 +497,16 @@ def test_loss_that_is_no_number_stops_the_run(base, text, tmp_path):
     assert len(run_json("generate", *flags)["ids"]) > 0
 
 
+def test_weights_that_the_last_step_broke_are_not_saved(base, text, tmp_path):
+    keys = {"base_model": str(base), "datasets": text, "optimizer": "sgd", "max_grad_norm": 0}
+    config = write_config(tmp_path / "c.yaml", learning_rate=1e30, max_steps=1, **keys)
+    error = failure_of("train", config, rc=1)
+    assert "after step 1" in error and "learning_rate" in error
+    out = tmp_path / "out"
+    assert not (out / "checkpoint-1").exists()
+    assert not (out / "adapter_model.safetensors").exists()
+
+
 def test_all_problems_of_a_config_in_one_error(base, text, tmp_path):
     config = write_config(
         tmp_path / "c.yaml",

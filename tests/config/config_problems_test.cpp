@@ -14,9 +14,10 @@ TEST(ConfigProblems, AllOfThemAreListedInOrderALineEach) {
                         {"micro_batch_size=0", "nonsense"}),
             "my.yaml:2: learning_rate: got 'abc', expected a number > 0\n"
             "my.yaml:3: learnig_rate: unknown key, did you mean 'learning_rate'?\n"
-            "my.yaml:4: num_epochs: got '0', expected a number > 0\n"
+            "my.yaml:4: num_epochs: got '0', expected a number > 0 and <= 1000000\n"
             "my.yaml:5: seed: got '1.5', expected a whole number >= 0\n"
-            "--set micro_batch_size=0: micro_batch_size: got '0', expected a whole number >= 1\n"
+            "--set micro_batch_size=0: micro_batch_size: got '0', expected a whole number >= 1 and "
+            "<= 1000000\n"
             "--set nonsense: expected key=value\n"
             "my.yaml: base_model: missing, expected a value\n"
             "my.yaml: output_dir: missing, expected a value");

@@ -93,14 +93,14 @@ class SHIRA_API Trainer {
   double evaluate();
   void evaluate_and_log();
   void save();
-  void prune_after_good_step();
+  void check_weights();
+  std::string advice() const;
 
   TrainerParts parts_;
   TrainerOptions options_;
   LrSchedule schedule_;
   TrainerState state_;
   TrainResult result_;
-  bool prune_is_due_ = false;
   std::unique_ptr<MetricsFile> metrics_;
   std::unique_ptr<ProgressBar> progress_;
 };
