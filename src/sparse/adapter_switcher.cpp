@@ -15,7 +15,7 @@ void check_entry(const std::map<std::string, torch::Tensor>& parameters, const s
   const bool fits = found != parameters.end() &&
                     found->second.scalar_type() == entry.patched.scalar_type() &&
                     (entry.indices.numel() == 0 ||
-                     entry.indices.max().item<std::int64_t>() < found->second.numel());
+                     entry.indices[-1].item<std::int64_t>() < found->second.numel());
   SHIRA_CHECK(Error, fits, "[AdapterSwitcher::apply] the patch does not fit parameter ", name,
               ". A patch belongs to the model it was resolved for.");
 }

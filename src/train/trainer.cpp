@@ -102,7 +102,7 @@ void Trainer::start() {
   prune_checkpoints(options_.output_dir, 0);
   const auto checkpoint = options_.resume ? latest_checkpoint(options_.output_dir) : std::nullopt;
   if (checkpoint) restore(*checkpoint);
-  state_.identity = identity();
+  if (!checkpoint) state_.identity = identity();  // restore found a checkpoint's to be equal
   state_.surroundings = surroundings();
   metrics_ = std::make_unique<MetricsFile>(options_.output_dir / "metrics.jsonl");
   metrics_->truncate_after(checkpoint ? state_.step : -1);
