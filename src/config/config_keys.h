@@ -32,6 +32,7 @@ struct Allowed {
   bool whole_from_one = false;                 // of a number: a share below 1, else a count
   std::vector<std::string_view> choices = {};  // of a text; of a list: words that stand for one
   std::vector<std::string_view> later = {};    // choices of the design that are still to come
+  bool or_file = false;                        // of a text: a path beside the choices
 };
 
 template <typename Struct>

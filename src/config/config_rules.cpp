@@ -48,14 +48,32 @@ void apply_bf16(const GivenKeys& given, Problems& problems, RunConfig& config) {
   }
 }
 
-void refuse_shira_keys_of_full(const GivenKeys& given, Problems& problems,
-                               const RunConfig& config) {
-  if (config.adapter != "full") return;
+void refuse_without_effect(const GivenKeys& given, Problems& problems, const RunConfig& config) {
   for (const auto& [key, entry] : given) {
-    const bool is_known = find_key(config_keys(), key) != nullptr;
-    if (!is_known || !key.starts_with("shira_")) continue;
-    problems.add(entry.place, key, "has no effect with adapter: full, which trains every weight");
+    if (find_key(config_keys(), key) == nullptr) continue;
+    const std::string reason = without_effect(key, config);
+    if (!reason.empty()) problems.add(entry.place, key, "has no effect " + reason);
   }
+}
+
+/// What compares held-out losses needs some.
+void require_evaluations(const GivenKeys& given, Problems& problems, const RunConfig& config) {
+  if (config.val_set_size > 0 && config.eval_steps > 0) return;
+  for (const std::string_view key : {"early_stopping_patience", "load_best_model_at_end"}) {
+    const auto entry = given.find(key);
+    const bool is_on = key == "load_best_model_at_end" ? config.load_best_model_at_end
+                                                       : config.early_stopping_patience.has_value();
+    if (entry == given.end() || !is_on) continue;
+    problems.add(entry->second.place, key, "needs evaluations: set val_set_size and eval_steps");
+  }
+}
+
+void refuse_decay_of_hooks(const GivenKeys& given, Problems& problems, const RunConfig& config) {
+  const auto decay = given.find("weight_decay");
+  if (decay == given.end() || config.shira_training != "hooks" || config.weight_decay == 0) return;
+  problems.add(decay->second.place, "weight_decay",
+               "would move weights outside the masks with shira_training: hooks, expected 0 (or "
+               "shira_training: packed)");
 }
 
 void report_missing(const GivenKeys& given, const Place& whole_file, Problems& problems) {
@@ -69,15 +87,38 @@ void report_missing(const GivenKeys& given, const Place& whole_file, Problems& p
 
 }  // namespace
 
+std::string without_effect(std::string_view key, const RunConfig& config) {
+  if (config.adapter == "full") {
+    const bool is_of_adapter = key.starts_with("shira_") || key == "adapter_dir";
+    return is_of_adapter ? "with adapter: full, which trains every weight" : "";
+  }
+  if (!key.starts_with("shira_") || key == "shira_training") return "";
+  if (!config.adapter_dir.empty()) return "with adapter_dir, whose entries are trained";
+  const std::string& mask = config.shira_mask;
+  const bool is_budget = key == "shira_density" || key == "shira_r";
+  if (is_budget && is_mask_file(mask)) return "with a file of masks";
+  const bool is_foreign =
+      (key == "shira_wm_band" && mask != "wm") ||
+      (key.starts_with("shira_struct_") && mask != "struct") ||
+      (key.starts_with("shira_calibration_") && mask != "grad" && mask != "snip");
+  return is_foreign ? "with shira_mask: " + mask : "";
+}
+
 void apply_rules(const GivenKeys& given, const Place& whole_file, Problems& problems,
                  RunConfig& config) {
   refuse_both("shira_density", "shira_r", given, problems);
   refuse_both("warmup_steps", "warmup_ratio", given, problems);
   apply_bf16(given, problems, config);
-  refuse_shira_keys_of_full(given, problems, config);
+  refuse_without_effect(given, problems, config);
+  require_evaluations(given, problems, config);
+  refuse_decay_of_hooks(given, problems, config);
   report_missing(given, whole_file, problems);
-  const bool needs_budget = config.adapter == "shira" && !config.shira_r;
-  if (needs_budget && !config.shira_density) config.shira_density = 0.01;
+  const bool has_default_budget =
+      !config.shira_r && !config.shira_density && without_effect("shira_density", config).empty();
+  if (has_default_budget) config.shira_density = 0.01;
+  if (config.early_stopping_patience && !given.contains("load_best_model_at_end")) {
+    config.load_best_model_at_end = true;
+  }
 }
 
 }  // namespace shira::detail

@@ -9,11 +9,16 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 
 namespace shira::detail {
 
 /// The entries that count: not null, and the last one of their key.
 using GivenKeys = std::map<std::string, Entry, std::less<>>;
+
+/// Why `key` changes nothing in a run of this configuration ("with shira_mask: rand"); empty when
+/// it has an effect. Such a key is refused when given, and left out when written.
+std::string without_effect(std::string_view key, const RunConfig& config);
 
 /// Reports contradictions, then fills what follows from other keys. `whole_file` is the place of
 /// what is missing.

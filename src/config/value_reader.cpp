@@ -71,14 +71,17 @@ std::string in_words(const std::vector<std::string_view>& choices) {
 bool read_value(const YAML::Node& node, const Allowed& allowed, const Spot& spot,
                 std::string& out) {
   const std::string text = node.IsScalar() ? node.Scalar() : "";
-  const bool is_choice = allowed.choices.empty() || std::ranges::count(allowed.choices, text) > 0;
+  const bool is_file = allowed.or_file && is_mask_file(text);
+  const bool is_choice =
+      allowed.choices.empty() || is_file || std::ranges::count(allowed.choices, text) > 0;
   if (!text.empty() && is_choice) {
     out = text;
     return true;
   }
   if (allowed.choices.empty()) return mismatch(node, spot, "a text that is not empty");
   const bool is_later = std::ranges::count(allowed.later, text) > 0;
-  return mismatch(node, spot, in_words(allowed.choices),
+  const std::string_view or_file = allowed.or_file ? ", or a file's path (with a / or a .)" : "";
+  return mismatch(node, spot, concat(in_words(allowed.choices), or_file),
                   is_later ? ", which is not supported in this version" : "");
 }
 
@@ -116,7 +119,8 @@ bool read_value(const YAML::Node& node, const Allowed& allowed, const Spot& spot
     return true;
   }
   if (!node.IsSequence() || node.size() == 0) {
-    return mismatch(node, spot, concat(in_words(allowed.choices), " or a list of texts"));
+    const std::string words = allowed.choices.empty() ? "" : in_words(allowed.choices) + " or ";
+    return mismatch(node, spot, words + "a list of texts");
   }
   std::vector<std::string> texts(node.size());
   bool is_good = true;
@@ -131,7 +135,7 @@ bool read_value(const YAML::Node& node, const Allowed& allowed, const Spot& spot
 bool read_value(const YAML::Node& node, const Allowed&, const Spot& spot,
                 std::vector<DatasetConfig>& out) {
   if (!node.IsSequence() || node.size() == 0) {
-    return mismatch(node, spot, "a list of {path: FILE, type: text or alpaca}");
+    return mismatch(node, spot, "a list of {path: FILE, type: TYPE}");
   }
   std::vector<DatasetConfig> entries(node.size());
   for (std::size_t i = 0; i < node.size(); ++i) {
@@ -139,7 +143,7 @@ bool read_value(const YAML::Node& node, const Allowed&, const Spot& spot,
     if (node[i].IsMap()) {
       read_map(node[i], dataset_keys(), item, entries[i]);
     } else {
-      mismatch(node[i], item, "a map {path: FILE, type: text or alpaca}");
+      mismatch(node[i], item, "a map {path: FILE, type: TYPE}");
     }
   }
   out = entries;

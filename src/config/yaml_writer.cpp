@@ -1,6 +1,7 @@
 // to_yaml: the key table, group by group, with this configuration's values. Written by hand rather
 // than with YAML::Emitter, for the comments and for exact numbers.
 #include "config_keys.h"
+#include "config_rules.h"
 #include "yaml_number.h"
 
 #include <shira/base/error.h>
@@ -50,7 +51,9 @@ std::string in_quotes(std::string_view text) {
   return out + "\"";
 }
 
+// An empty text or list is written as nothing, which reads back as "not given".
 std::string value_text(const std::string& value) {
+  if (value.empty()) return "";
   return is_plain(value) ? value : in_quotes(value);
 }
 std::string value_text(bool value) { return value ? "true" : "false"; }
@@ -64,6 +67,7 @@ std::string value_text(const std::optional<Value>& value) {
 
 // The one word that stands for a list is written as the word.
 std::string value_text(const std::vector<std::string>& values) {
+  if (values.empty()) return "";
   if (values == std::vector<std::string>{"all-linear"}) return values[0];
   std::string out;
   for (const std::string& value : values) out += (out.empty() ? "" : ", ") + value_text(value);
@@ -98,11 +102,11 @@ std::string field_text(const Struct& values, const detail::Field<Struct>& field)
   return std::visit(write, field);
 }
 
-// An alias, a key to come, and what load_config refuses beside `adapter: full` stay out.
+// An alias, a key to come, and what load_config would refuse stay out.
 bool is_written(const detail::Key<RunConfig>& key, const RunConfig& config) {
   if (std::holds_alternative<detail::Bf16Alias>(key.field)) return false;
   if (std::holds_alternative<detail::NotYet>(key.field)) return false;
-  return config.adapter != "full" || !key.name.starts_with("shira_");
+  return detail::without_effect(key.name, config).empty();
 }
 
 std::string key_line(const detail::Key<RunConfig>& key, const RunConfig& config) {

@@ -12,28 +12,37 @@ namespace shira {
 /// One entry of `datasets`.
 struct DatasetConfig {
   std::string path;           // a local file
-  std::string type = "text";  // text: a file cut into windows | alpaca: JSON list or JSONL
+  std::string type = "text";  // text | completion | alpaca | messages | sharegpt
+  double weight = 1.0;        // how often an epoch takes each sample; 0.5: half of them, drawn anew
 };
 
 struct RunConfig {
   // Model and adapter
-  std::string base_model;           // a HuggingFace checkpoint directory
+  std::string base_model;           // a HuggingFace checkpoint directory, or org/name in its cache
   std::string base_dtype = "auto";  // auto | float32 | bfloat16 | float16; `bf16: true` = bfloat16
   std::string adapter = "shira";    // shira | full
+  std::string adapter_dir;          // go on from this adapter: its entries, its values
   std::vector<std::string> target_modules = {
       "all-linear"};              // suffixes of module names, or all-linear (without lm_head)
-  std::string shira_mask = "wm";  // rand | wm
+  std::string shira_mask = "wm";  // struct | rand | wm | grad | snip, or a file of masks
   std::optional<double>
       shira_density;  // share of each tensor, (0, 1]; 0.01 when shira_r is not given either
-  std::optional<std::int64_t> shira_r;  // PEFT's count: r * (out + in) entries a tensor
-  std::int64_t shira_seed = 0;          // of the rand mask
-  std::int64_t shira_wm_band = 0;       // the k-th band of nnz entries in order of magnitude
+  std::optional<std::int64_t> shira_r;    // PEFT's count: r * (out + in) entries a tensor
+  std::int64_t shira_seed = 0;            // of the rand mask
+  std::int64_t shira_wm_band = 0;         // the k-th band of nnz entries in order of magnitude
+  std::string shira_struct_axis = "row";  // row | column
+  std::int64_t shira_struct_offset = 0;   // shifts the rows, so that two adapters share none
+  std::int64_t shira_calibration_batches = 16;  // micro-batches that grad and snip add up
+  double shira_calibration_memory = 2.0;        // GiB for scores; more targets take more passes
+  std::string shira_training = "packed";        // packed | hooks
 
   // Data
   std::vector<DatasetConfig> datasets;
   std::int64_t sequence_len = 512;
-  bool train_on_inputs = false;  // prompt tokens carry loss too
-  double val_set_size = 0.0;     // below 1: a share of the samples; 1 and above: a count
+  bool sample_packing = false;            // several samples in one sequence, blind to each other
+  std::string chat_template = "llama-2";  // of messages and sharegpt
+  bool train_on_inputs = false;           // prompt tokens carry loss too
+  double val_set_size = 0.0;              // below 1: a share of the samples; 1 and above: a count
 
   // Optimisation
   std::int64_t micro_batch_size = 1;
@@ -56,10 +65,20 @@ struct RunConfig {
   std::int64_t eval_steps = 0;        // 0 = only at the end (when val_set_size > 0)
   std::int64_t save_steps = 0;        // 0 = only at the end
   std::int64_t save_total_limit = 2;  // newest checkpoints kept; 0 = all
+  std::optional<std::int64_t> early_stopping_patience;  // evaluations without a better loss
+  bool load_best_model_at_end = false;      // true with early_stopping_patience unless given
+  std::string resume_from_checkpoint;       // a checkpoint directory; --resume takes the newest
+  std::string report_to = "none";           // none | tensorboard
+  std::vector<std::string> sample_prompts;  // continued and logged at every evaluation
   std::string output_dir;
   std::int64_t seed = 42;
   std::string device = "cpu";    // cpu
   std::int64_t num_threads = 0;  // 0 = LibTorch's default
 };
+
+/// Whether `shira_mask` names a file rather than a way to choose entries.
+inline bool is_mask_file(const std::string& shira_mask) {
+  return shira_mask.find_first_of("/.") != std::string::npos;
+}
 
 }  // namespace shira
