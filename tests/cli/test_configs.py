@@ -132,3 +132,19 @@ def test_help_is_that_of_the_innermost_known_subcommand(args, usage):
 @pytest.mark.parametrize("args", [[], ["nonsense"], ["schema", "x"], ["validate"]], ids=str)
 def test_bad_usage(args):
     failure_of("config", *args, rc=2)
+
+
+# ----------------------------------------------------------------------------- the reference page
+
+
+def test_the_reference_page_is_up_to_date():
+    from make_config_reference import config_reference
+
+    page = (SOURCE_DIR / "docs" / "configuration.md").read_text()
+    assert page == config_reference(schema()), "run scripts/make_config_reference.py"
+
+
+def test_the_reference_pages_first_configuration_is_valid(tmp_path):
+    page = (SOURCE_DIR / "docs" / "configuration.md").read_text()
+    (tmp_path / "my.yaml").write_text(re.search(r"```yaml\n(.*?)```", page, re.S).group(1))
+    run_shira("config", "validate", tmp_path / "my.yaml")
