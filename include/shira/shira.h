@@ -13,6 +13,7 @@
 #include <shira/models/llama.h>
 #include <shira/models/load_llama.h>
 #include <shira/sparse/adapter_switcher.h>
+#include <shira/sparse/gradient_mask.h>
 #include <shira/sparse/mask_builders.h>
 #include <shira/sparse/sparse_adapter.h>
 #include <shira/tasks/causal_lm.h>
