@@ -1,13 +1,12 @@
 // What is on disk after success, failure and crashes.
 #include "expect_error.h"
+#include "file_size_limit.h"
 #include "temporary_directory.h"
 
 #include <shira/base/error.h>
 #include <shira/io/atomic_file.h>
 
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,25 +26,6 @@ std::set<std::string> names_in(const fs::path& directory) {
 }
 
 using Names = std::set<std::string>;
-
-/// Makes writes beyond `bytes` of a file fail, as a full disk does, while it is in scope.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) {
-    ::getrlimit(RLIMIT_FSIZE, &old_);
-    const rlimit small{bytes, old_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &small);
-    handler_ = ::signal(SIGXFSZ, SIG_IGN);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &old_);
-    ::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit old_{};
-  void (*handler_)(int);
-};
 
 TEST(AtomicFileTest, FileHasNoNameUntilCommit) {
   TemporaryDirectory directory;
