@@ -8,6 +8,7 @@
 #include <shira/data/dataset.h>
 #include <shira/data/tokenizer.h>
 #include <shira/methods/full_training.h>
+#include <shira/methods/hooked_shira.h>
 #include <shira/methods/packed_shira.h>
 #include <shira/methods/targets.h>
 #include <shira/models/llama.h>
@@ -19,5 +20,7 @@
 #include <shira/tasks/causal_lm.h>
 #include <shira/tasks/evaluation.h>
 #include <shira/tasks/generation.h>
+#include <shira/tasks/training_run.h>
 #include <shira/tasks/verify.h>
+#include <shira/train/calibration.h>
 #include <shira/train/trainer.h>
