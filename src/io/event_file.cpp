@@ -78,7 +78,10 @@ void EventFile::text(std::string_view tag, std::int64_t step, std::string_view t
   write(detail::text_event(now(), step, tag, text));
 }
 
-void EventFile::restart_at(std::int64_t step) { write(detail::restart_event(now(), step)); }
+void EventFile::restart_at(std::int64_t step) {
+  // Twice: one of TensorBoard's two readers takes the first one that it sees for the run's start.
+  for (int i = 0; i < 2; ++i) write(detail::restart_event(now(), step));
+}
 
 void EventFile::write(const std::string& event) {
   const std::string record = detail::tf_record(event);
