@@ -81,12 +81,16 @@ int train(const TrainFlags& flags) {
   CausalLmMethod method = make_method(config, model, resume_from);
   CausalLmObjective objective(model);
   const auto optimizer = make_optimizer(config, *method.method);
-  DataLoader train_data(std::move(data.train), config.micro_batch_size,
-                        static_cast<std::uint64_t>(config.seed));
+  DataLoader train_data(std::move(data.train),
+                        {.batch_size = config.micro_batch_size,
+                         .shuffle_seed = static_cast<std::uint64_t>(config.seed),
+                         .packing_len = config.sample_packing ? config.sequence_len : 0});
   std::unique_ptr<DataLoader> validation;
   if (!data.validation.empty()) {
-    validation = std::make_unique<DataLoader>(std::move(data.validation), config.micro_batch_size,
-                                              std::nullopt);
+    std::vector<SampleSet> sets(1);
+    sets.front().samples = std::move(data.validation);
+    validation = std::make_unique<DataLoader>(std::move(sets),
+                                              LoaderOptions{.batch_size = config.micro_batch_size});
   }
   Trainer trainer(
       {*method.method, objective, *optimizer, train_data, validation.get(), method.save_result},

@@ -182,13 +182,12 @@ TrainerOptions trainer_options(const RunConfig& config, bool resume) {
 }
 
 DatasetSplit load_datasets(const RunConfig& config, const Tokenizer& tokenizer) {
-  std::vector<Sample> samples;
+  std::vector<SampleSet> sets;
   for (const DatasetConfig& dataset : config.datasets) {
-    std::vector<Sample> loaded = load_dataset(dataset, config, tokenizer);
-    std::move(loaded.begin(), loaded.end(), std::back_inserter(samples));
+    sets.push_back({load_dataset(dataset, config, tokenizer), dataset.weight});
   }
-  return split_dataset(std::move(samples), config.val_set_size,
-                       static_cast<std::uint64_t>(config.seed));
+  return split_datasets(std::move(sets), config.val_set_size,
+                        static_cast<std::uint64_t>(config.seed));
 }
 
 }  // namespace shira

@@ -49,13 +49,13 @@ Trainer::Trainer(TrainerParts parts, TrainerOptions options)
 
 /// Accumulation groups do not cross epochs: the last one of an epoch may be smaller.
 std::int64_t Trainer::steps_per_epoch() const {
-  return ceil_div(parts_.train.batches_per_epoch(), options_.gradient_accumulation_steps);
+  return ceil_div(parts_.train.batches_in_epoch(0), options_.gradient_accumulation_steps);
 }
 
 std::map<std::string, std::string> Trainer::identity() const {
   auto identity = options_.identity;
   identity["training data"] = std::to_string(parts_.train.fingerprint());
-  identity["batches per epoch"] = std::to_string(parts_.train.batches_per_epoch());
+  identity["batches per epoch"] = std::to_string(parts_.train.batches_in_epoch(0));
   identity["gradient_accumulation_steps"] = std::to_string(options_.gradient_accumulation_steps);
   return identity;
 }
@@ -118,7 +118,7 @@ std::vector<Trainer::GroupBatch> Trainer::fetch_group(std::int64_t step) {
   const std::int64_t epoch = step / steps_per_epoch();
   const std::int64_t first = step % steps_per_epoch() * options_.gradient_accumulation_steps;
   const std::int64_t end =
-      std::min(first + options_.gradient_accumulation_steps, parts_.train.batches_per_epoch());
+      std::min(first + options_.gradient_accumulation_steps, parts_.train.batches_in_epoch(0));
   std::vector<GroupBatch> group;
   for (std::int64_t number = first; number < end; ++number) {
     group.push_back({number, parts_.train.batch(epoch, number)});
@@ -208,7 +208,7 @@ double Trainer::evaluate() {
   torch::NoGradGuard no_grad;
   double sum = 0.0;
   std::int64_t terms = 0;
-  for (std::int64_t i = 0; i < parts_.validation->batches_per_epoch(); ++i) {
+  for (std::int64_t i = 0; i < parts_.validation->batches_in_epoch(0); ++i) {
     const Batch batch = parts_.validation->batch(0, i);
     sum += parts_.objective.loss_sum(batch).item<double>();
     terms += parts_.objective.term_count(batch);
