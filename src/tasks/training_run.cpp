@@ -23,6 +23,12 @@ namespace {
 /// Struct masks have whole rows: on small tensors that may be far more than was asked for.
 constexpr double kFarBeyondBudget = 1.25;
 
+std::vector<Sample> load_dataset(const DatasetConfig& dataset, const RunConfig& config,
+                                 const Tokenizer& tokenizer) {
+  if (dataset.type == "text") return load_text(dataset.path, tokenizer, config.sequence_len);
+  return load_alpaca(dataset.path, tokenizer, {config.sequence_len, config.train_on_inputs});
+}
+
 MaskBudget budget_of(const RunConfig& config) { return {config.shira_density, config.shira_r}; }
 
 std::vector<LinearTarget> run_targets(const RunConfig& config, const Llama& model) {
