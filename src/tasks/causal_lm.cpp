@@ -7,6 +7,7 @@
 #include <shira/nn/parameters.h>
 #include <shira/sparse/adapter_switcher.h>
 #include <shira/sparse/mask_builders.h>
+#include <shira/tasks/batch_layout.h>
 #include <shira/tasks/causal_lm.h>
 
 #include <ATen/Functions.h>
@@ -116,7 +117,8 @@ torch::Tensor next_token_loss_sum(const torch::Tensor& logits, const torch::Tens
 }
 
 torch::Tensor CausalLmObjective::loss_sum(const Batch& batch) {
-  const torch::Tensor hidden = model_->hidden(batch.at("input_ids"));
+  const torch::Tensor hidden =
+      model_->hidden(batch.at("input_ids"), /*cache=*/nullptr, layout_of(batch));
   return next_token_loss_sum(model_->logits(hidden), batch.at("labels"));
 }
 
