@@ -1,5 +1,6 @@
 // The loss of a language model, in sums, so that padding and accumulation weigh every token alike.
 #include <shira/base/error.h>
+#include <shira/tasks/batch_layout.h>
 #include <shira/tasks/causal_lm.h>
 
 #include <ATen/Functions.h>
@@ -21,7 +22,8 @@ torch::Tensor next_token_loss_sum(const torch::Tensor& logits, const torch::Tens
 }
 
 torch::Tensor CausalLmObjective::loss_sum(const Batch& batch) {
-  const torch::Tensor hidden = model_->hidden(batch.at("input_ids"));
+  const torch::Tensor hidden =
+      model_->hidden(batch.at("input_ids"), /*cache=*/nullptr, layout_of(batch));
   return next_token_loss_sum(model_->logits(hidden), batch.at("labels"));
 }
 
