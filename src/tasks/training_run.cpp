@@ -207,7 +207,14 @@ Llama load_base(const RunConfig& config) {
   return load_llama(resolve_base_model(config.base_model), options);
 }
 
-DatasetSplit load_datasets(const RunConfig& config, const Tokenizer& tokenizer){DATASETS}
+DatasetSplit load_datasets(const RunConfig& config, const Tokenizer& tokenizer) {
+  std::vector<SampleSet> sets;
+  for (const DatasetConfig& dataset : config.datasets) {
+    sets.push_back({load_dataset(dataset, config, tokenizer), dataset.weight});
+  }
+  return split_datasets(std::move(sets), config.val_set_size,
+                        static_cast<std::uint64_t>(config.seed));
+}
 
 DataLoader make_train_loader(const RunConfig& config, std::vector<SampleSet> train) {
   return {std::move(train),
