@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <regex>
 
 namespace shira {
 namespace {
@@ -47,10 +46,11 @@ std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path&
   return found;
 }
 
-/// checkpoint-<step>...tmp, or <file>.<pid>-<number>.tmp as AtomicFile names its temporaries.
-bool is_our_temporary(const std::string& name) {
-  static const std::regex pattern(R"(checkpoint-\d+.*\.tmp|.+\.\d+-\d+\.tmp)");
-  return std::regex_match(name, pattern);
+/// As prune_checkpoints names a checkpoint while it removes it.
+constexpr const char* kDiscarded = ".tmp";
+
+bool is_discarded(const std::filesystem::path& path) {
+  return path.extension() == kDiscarded && checkpoint_step(path.stem());
 }
 
 json state_json(const TrainerState& state) {
@@ -142,14 +142,14 @@ void prune_checkpoints(const std::filesystem::path& output_dir, std::int64_t kee
   for (std::int64_t i = 0; keep > 0 && i < total - keep; ++i) {
     // Renamed first: a half removed directory must not look complete.
     const auto& old = checkpoints[static_cast<std::size_t>(i)];
-    std::filesystem::rename(old, old.string() + ".tmp");
+    std::filesystem::rename(old, old.string() + kDiscarded);
   }
-  std::vector<std::filesystem::path> leftovers;
+  std::vector<std::filesystem::path> discarded;
   for (const auto& entry : std::filesystem::directory_iterator(output_dir)) {
-    const bool ours = is_our_temporary(entry.path().filename().string());
-    if (ours) leftovers.push_back(entry.path());
+    if (is_discarded(entry.path())) discarded.push_back(entry.path());
   }
-  for (const auto& path : leftovers) std::filesystem::remove_all(path);
+  for (const auto& path : discarded) std::filesystem::remove_all(path);
+  remove_leftovers(output_dir);
 }
 
 }  // namespace shira
