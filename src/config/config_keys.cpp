@@ -35,7 +35,7 @@ KeyGroup model_keys() {
            {.name = "shira_density",
             .field = &Run::shira_density,
             .allowed = {.above = 0, .at_most = 1},
-            .about = "trained share of each tensor"},
+            .about = "trained share of each tensor; 0.01 unless shira_r is given"},
            {.name = "shira_r",
             .field = &Run::shira_r,
             .allowed = {.at_least = 1, .at_most = 1e6},

@@ -32,7 +32,7 @@ adapter: shira  # shira trains some entries of the targets, full every weight
 adapter_dir:  # go on from this adapter: its entries and values
 target_modules: all-linear  # suffixes of module names, or all-linear (without lm_head)
 shira_mask: wm  # which entries are trained, or a file that `shira mask -o` wrote
-shira_density: 0.01  # trained share of each tensor
+shira_density: 0.01  # trained share of each tensor; 0.01 unless shira_r is given
 shira_r:  # instead of the share: r * (out + in) entries a tensor
 shira_wm_band: 0  # the k-th band of entries in order of magnitude
 shira_training: packed  # hooks: dense gradients under masks, the readable reference
@@ -61,7 +61,7 @@ learning_rate: 0.0005  # the peak, after the warm-up
 weight_decay: 0  # not of norms and biases
 adam_beta1: 0.9  # of the gradients' moving mean
 adam_beta2: 0.999  # of their squares' moving mean
-adam_epsilon: 1e-08  # added to the root of the second
+adam_epsilon: 1.0e-08  # added to the root of the second
 lr_scheduler: linear  # from the peak; linear and cosine end at 0
 warmup_steps:  # in which the learning rate rises from 0
 warmup_ratio:  # of all steps; instead of warmup_steps
