@@ -1,8 +1,9 @@
-// shira config: check a configuration, or print it with every default filled in.
+// shira config: check a configuration, print it with every default filled in, or describe the keys.
 #include "commands.h"
 
 #include <shira/base/error.h>
 #include <shira/config/config_parser.h>
+#include <shira/config/config_schema.h>
 
 #include <iostream>
 
@@ -45,14 +46,21 @@ void add_show(CLI::App& config, const std::shared_ptr<ConfigFlags>& flags) {
   command->callback([flags] { std::cout << to_yaml(load_config(flags->file, flags->overrides)); });
 }
 
+void add_schema(CLI::App& config) {
+  CLI::App* command = config.add_subcommand("schema", "Print a JSON schema of configurations");
+  command->callback([] { std::cout << config_json_schema(); });
+}
+
 }  // namespace
 
 void add_config(CLI::App& app, int&) {
   auto flags = std::make_shared<ConfigFlags>();
-  CLI::App* command = app.add_subcommand("config", "Check or print training configurations");
+  CLI::App* command =
+      app.add_subcommand("config", "Check, print or describe training configurations");
   command->require_subcommand(1);
   add_validate(*command, flags);
   add_show(*command, flags);
+  add_schema(*command);
 }
 
 }  // namespace shira::tools

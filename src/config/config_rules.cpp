@@ -49,6 +49,7 @@ void apply_bf16(const GivenKeys& given, Problems& problems, RunConfig& config) {
 }
 
 void refuse_without_effect(const GivenKeys& given, Problems& problems, const RunConfig& config) {
+  if (problems.concern({"adapter", "adapter_dir", "shira_mask"})) return;
   for (const auto& [key, entry] : given) {
     if (find_key(config_keys(), key) == nullptr) continue;
     const std::string reason = without_effect(key, config);
@@ -59,6 +60,7 @@ void refuse_without_effect(const GivenKeys& given, Problems& problems, const Run
 /// What compares held-out losses needs some.
 void require_evaluations(const GivenKeys& given, Problems& problems, const RunConfig& config) {
   if (config.val_set_size > 0 && config.eval_steps > 0) return;
+  if (problems.concern({"val_set_size", "eval_steps"})) return;
   for (const std::string_view key : {"early_stopping_patience", "load_best_model_at_end"}) {
     const auto entry = given.find(key);
     const bool is_on = key == "load_best_model_at_end" ? config.load_best_model_at_end
@@ -70,7 +72,8 @@ void require_evaluations(const GivenKeys& given, Problems& problems, const RunCo
 
 void refuse_decay_of_hooks(const GivenKeys& given, Problems& problems, const RunConfig& config) {
   const auto decay = given.find("weight_decay");
-  if (decay == given.end() || config.shira_training != "hooks" || config.weight_decay == 0) return;
+  const bool trains_by_hooks = config.adapter == "shira" && config.shira_training == "hooks";
+  if (decay == given.end() || !trains_by_hooks || config.weight_decay == 0) return;
   problems.add(decay->second.place, "weight_decay",
                "would move weights outside the masks with shira_training: hooks, expected 0 (or "
                "shira_training: packed)");
@@ -98,7 +101,7 @@ std::string without_effect(std::string_view key, const RunConfig& config) {
   const bool is_budget = key == "shira_density" || key == "shira_r";
   if (is_budget && is_mask_file(mask)) return "with a file of masks";
   const bool is_foreign =
-      (key == "shira_wm_band" && mask != "wm") ||
+      (key == "shira_seed" && mask != "rand") || (key == "shira_wm_band" && mask != "wm") ||
       (key.starts_with("shira_struct_") && mask != "struct") ||
       (key.starts_with("shira_calibration_") && mask != "grad" && mask != "snip");
   return is_foreign ? "with shira_mask: " + mask : "";

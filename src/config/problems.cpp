@@ -28,7 +28,12 @@ Place Place::of(const YAML::Node& node) const {
 void Problems::add(const Place& place, std::string_view key, std::string_view what) {
   const std::string_view separator = key.empty() ? "" : ": ";
   const std::string line = concat(place.text(), ": ", key, separator, what);
-  problems_.push_back({place.order, place.line, on_one_line(line)});
+  problems_.push_back({place.order, place.line, std::string(key), on_one_line(line)});
+}
+
+bool Problems::concern(std::initializer_list<std::string_view> keys) const {
+  return std::ranges::any_of(
+      problems_, [&](const Problem& problem) { return std::ranges::count(keys, problem.key) > 0; });
 }
 
 void Problems::throw_if_any() {

@@ -3,6 +3,7 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +29,9 @@ class Problems {
   /// Adds "<place>: <key>: <what>"; the key may be empty.
   void add(const Place& place, std::string_view key, std::string_view what);
 
+  /// Whether one of the keys has a problem: its field then holds a default that nobody chose.
+  bool concern(std::initializer_list<std::string_view> keys) const;
+
   /// Throws one ConfigError with a line a problem, in the order of sources and lines.
   void throw_if_any();
 
@@ -35,6 +39,7 @@ class Problems {
   struct Problem {
     int order;
     int line;
+    std::string key;
     std::string text;
   };
   std::vector<Problem> problems_;

@@ -35,7 +35,10 @@ std::string shortest(double value) {
   const auto format = is_plain ? std::chars_format::fixed : std::chars_format::scientific;
   char text[64];
   const auto result = std::to_chars(text, text + sizeof text, value, format);
-  return {text, result.ptr};
+  std::string number(text, result.ptr);
+  const std::size_t exponent = number.find('e');
+  const bool needs_point = exponent != number.npos && number.find('.') == number.npos;
+  return needs_point ? number.insert(exponent, ".0") : number;
 }
 
 }  // namespace shira::detail

@@ -65,17 +65,15 @@ std::string value_text(const std::optional<Value>& value) {
   return value ? value_text(*value) : "";
 }
 
-// The one word that stands for a list is written as the word.
 std::string value_text(const std::vector<std::string>& values) {
   if (values.empty()) return "";
-  if (values == std::vector<std::string>{"all-linear"}) return values[0];
   std::string out;
   for (const std::string& value : values) out += (out.empty() ? "" : ", ") + value_text(value);
   return "[" + out + "]";
 }
 
 template <typename Struct>
-std::string field_text(const Struct& values, const detail::Field<Struct>& field);
+std::string field_text(const Struct& values, const detail::Key<Struct>& key);
 
 // One block item an entry: "\n  - path: a.txt\n    type: text".
 std::string value_text(const std::vector<DatasetConfig>& entries) {
@@ -83,23 +81,34 @@ std::string value_text(const std::vector<DatasetConfig>& entries) {
   for (const DatasetConfig& entry : entries) {
     std::string_view indent = "\n  - ";
     for (const auto& key : detail::dataset_keys()) {
-      out += detail::concat(indent, key.name, ": ", field_text(entry, key.field));
+      out += detail::concat(indent, key.name, ": ", field_text(entry, key));
       indent = "\n    ";
     }
   }
   return out;
 }
 
+// A word that stands for a list is written as the word.
+std::string value_text(const std::vector<std::string>& values, const detail::Allowed& allowed) {
+  const bool is_word = values.size() == 1 && std::ranges::count(allowed.choices, values[0]) > 0;
+  return is_word ? values[0] : value_text(values);
+}
+
+template <typename Value>
+std::string value_text(const Value& value, const detail::Allowed&) {
+  return value_text(value);
+}
+
 template <typename Struct>
-std::string field_text(const Struct& values, const detail::Field<Struct>& field) {
+std::string field_text(const Struct& values, const detail::Key<Struct>& key) {
   const auto write = [&](auto member) -> std::string {
     if constexpr (std::is_member_object_pointer_v<decltype(member)>) {
-      return value_text(values.*member);
+      return value_text(values.*member, key.allowed);
     } else {
       return "";
     }
   };
-  return std::visit(write, field);
+  return std::visit(write, key.field);
 }
 
 // An alias, a key to come, and what load_config would refuse stay out.
@@ -110,7 +119,7 @@ bool is_written(const detail::Key<RunConfig>& key, const RunConfig& config) {
 }
 
 std::string key_line(const detail::Key<RunConfig>& key, const RunConfig& config) {
-  const std::string value = field_text(config, key.field);
+  const std::string value = field_text(config, key);
   const std::string comment = key.about.empty() ? "" : detail::concat("  # ", key.about);
   if (value.starts_with('\n')) return detail::concat(key.name, ":", comment, value, "\n");
   return detail::concat(key.name, value.empty() ? ":" : ": ", value, comment, "\n");

@@ -98,6 +98,13 @@ bool has_target(const Sample& sample) {
                      [](std::int64_t label) { return label != kIgnoreLabel; });
 }
 
+std::int64_t count_held_out(double val_set_size, std::int64_t total) {
+  if (val_set_size <= 0.0) return 0;
+  const auto samples = static_cast<double>(total);
+  if (val_set_size >= 1.0) return static_cast<std::int64_t>(std::min(val_set_size, samples));
+  return std::max<std::int64_t>(1, std::llround(val_set_size * samples));
+}
+
 }  // namespace
 
 std::vector<Sample> load_text(const std::filesystem::path& path, const Tokenizer& tokenizer,
@@ -153,27 +160,23 @@ std::vector<Sample> load_alpaca(const std::filesystem::path& path, const Tokeniz
   return samples;
 }
 
-DatasetSplit split_dataset(std::vector<Sample> samples, double val_set_size, std::uint64_t seed) {
-  const auto total = static_cast<std::int64_t>(samples.size());
-  std::int64_t held_out = 0;
-  if (val_set_size > 0.0) {
-    held_out = val_set_size < 1.0 ? std::max<std::int64_t>(
-                                        1, std::llround(val_set_size * static_cast<double>(total)))
-                                  : static_cast<std::int64_t>(val_set_size);
-  }
+DatasetSplit split_datasets(std::vector<SampleSet> sets, double val_set_size, std::uint64_t seed) {
+  std::int64_t total = 0;
+  for (const SampleSet& set : sets) total += std::ssize(set.samples);
+  const std::int64_t held_out = count_held_out(val_set_size, total);
   SHIRA_CHECK(ConfigError, held_out < total, "val_set_size ", val_set_size, " takes ", held_out,
               " of ", total, " samples: none is left to train on.");
   PhiloxStream stream(seed, "validation split");
-  auto chosen = random_permutation(stream, total);
-  chosen.resize(static_cast<std::size_t>(held_out));
-  std::sort(chosen.begin(), chosen.end());
+  const auto order = random_permutation(stream, total);
+  std::vector<bool> is_held_out(static_cast<std::size_t>(total));
+  for (std::int64_t i = 0; i < held_out; ++i) is_held_out[order[i]] = true;
   DatasetSplit split;
-  auto next = chosen.begin();
-  for (std::int64_t i = 0; i < total; ++i) {
-    const bool is_held_out = next != chosen.end() && *next == i;
-    if (is_held_out) ++next;
-    auto& target = is_held_out ? split.validation : split.train;
-    target.push_back(std::move(samples[static_cast<std::size_t>(i)]));
+  auto next = is_held_out.begin();
+  for (SampleSet& set : sets) {
+    std::vector<Sample>& kept = split.train.emplace_back(SampleSet{{}, set.weight}).samples;
+    for (Sample& sample : set.samples) {
+      (*next++ ? split.validation : kept).push_back(std::move(sample));
+    }
   }
   return split;
 }

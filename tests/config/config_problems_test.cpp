@@ -23,6 +23,9 @@ TEST(ConfigProblems, AllOfThemAreListedInOrderALineEach) {
             "my.yaml: output_dir: missing, expected a value");
 }
 
+const std::string kMaskChoices =
+    "expected one of struct, rand, wm, grad, snip, or a file's path (with a / or a .)";
+
 struct BadValue {
   std::string line;
   std::string problem;  // what follows "my.yaml:4: "
@@ -45,8 +48,8 @@ INSTANTIATE_TEST_SUITE_P(
                  "seed: got '42' in quotes, which is a text, expected a whole number >= 0"},
         BadValue{"train_on_inputs: 1", "train_on_inputs: got '1', expected true or false"},
         BadValue{"train_on_inputs: [true]", "train_on_inputs: got a list, expected true or false"},
-        BadValue{"shira_mask: [wm]", "shira_mask: got a list, expected one of rand, wm"},
-        BadValue{"shira_mask: ''", "shira_mask: got '', expected one of rand, wm"},
+        BadValue{"shira_mask: [wm]", "shira_mask: got a list, " + kMaskChoices},
+        BadValue{"shira_mask: ''", "shira_mask: got '', " + kMaskChoices},
         BadValue{"target_modules: q_proj",
                  "target_modules: got 'q_proj', expected all-linear or a list of texts"},
         BadValue{"target_modules: []",
@@ -83,16 +86,18 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"adapter: dora",
                  "adapter: got 'dora', which is not supported in this version, expected one of "
                  "shira, full"},
-        BadValue{"shira_mask: snip",
-                 "shira_mask: got 'snip', which is not supported in this version, expected one of "
-                 "rand, wm"},
+        BadValue{"shira_mask: magnitude", "shira_mask: got 'magnitude', " + kMaskChoices},
+        BadValue{"chat_template: chatml",
+                 "chat_template: got 'chatml', which is not supported in this version, expected "
+                 "llama-2"},
         BadValue{"device: cuda", "device: got 'cuda', expected cpu"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Keys, ConfigBadValue,
     ::testing::Values(
         BadValue{"lora_r: 8", "lora_r: not supported in this version"},
-        BadValue{"sample_packing: true", "sample_packing: not supported in this version"},
+        BadValue{"gradient_checkpointing: true",
+                 "gradient_checkpointing: not supported in this version"},
         BadValue{"instance_data_dir: x", "instance_data_dir: not supported in this version"},
         BadValue{"batch_size: 2", "batch_size: unknown key, did you mean 'micro_batch_size'?"},
         BadValue{"lr: 1", "lr: unknown key, did you mean 'learning_rate'?"},
@@ -102,35 +107,6 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"zzzzzzzzzz:", "zzzzzzzzzz: unknown key"},
         BadValue{"output_dir: again", "output_dir: given twice, first on line 3"},
         BadValue{"[a, b]: 1", "a key must be a text"}));
-
-TEST(ConfigProblems, KeysThatExcludeEachOther) {
-  EXPECT_EQ(problems_with("shira_r: 8\nshira_density: 0.1\n"),
-            "my.yaml:5: shira_density: given together with shira_r, expected one of the two");
-  EXPECT_EQ(problems_with("warmup_steps: 8\nwarmup_ratio: 0.1\n"),
-            "my.yaml:5: warmup_ratio: given together with warmup_steps, expected one of the two");
-}
-
-TEST(ConfigProblems, OverrideThatExcludesAFilesKeyIsToldTheWayOut) {
-  EXPECT_EQ(problems_with("shira_density: 0.1\n", {"shira_r=8"}),
-            "--set shira_r=8: shira_r: given together with shira_density, expected one of the two; "
-            "`--set shira_density=` takes the file's back");
-}
-
-TEST(ConfigProblems, Bf16ThatContradictsBaseDtype) {
-  EXPECT_EQ(problems_with("bf16: true\nbase_dtype: float32\n"),
-            "my.yaml:5: base_dtype: contradicts bf16, expected one of the two");
-  EXPECT_EQ(problems_with("bf16: true\nbase_dtype: auto\n"),
-            "my.yaml:5: base_dtype: contradicts bf16, expected one of the two");
-  EXPECT_EQ(problems_with("base_dtype: bfloat16\nbf16: false\n"),
-            "my.yaml:5: bf16: contradicts base_dtype, expected one of the two");
-  EXPECT_EQ(problems_with("bf16: auto\n"), "my.yaml:4: bf16: got 'auto', expected true or false");
-}
-
-TEST(ConfigProblems, ShiraKeysBesideFullTraining) {
-  EXPECT_EQ(problems_with("adapter: full\nshira_seed: 0\nshira_r: 8\n"),
-            "my.yaml:5: shira_seed: has no effect with adapter: full, which trains every weight\n"
-            "my.yaml:6: shira_r: has no effect with adapter: full, which trains every weight");
-}
 
 TEST(ConfigProblems, DatasetEntriesAreReportedOnTheirOwnLines) {
   EXPECT_EQ(problems_of("base_model: m\n"
@@ -143,20 +119,21 @@ TEST(ConfigProblems, DatasetEntriesAreReportedOnTheirOwnLines) {
                         "  - type: text\n"
                         "  - a.txt\n"
                         "  - path: a\n"
-                        "    path: b\n"),
+                        "    path: b\n"
+                        "    weight: 0\n"),
             "my.yaml:5: datasets[0].typ: unknown key, did you mean 'type'?\n"
-            "my.yaml:6: datasets[1].type: got 'csv', expected one of text, alpaca\n"
+            "my.yaml:6: datasets[1].type: got 'csv', expected one of text, completion, alpaca, "
+            "messages, sharegpt\n"
             "my.yaml:7: datasets[1].path: got '', expected a text that is not empty\n"
             "my.yaml:8: datasets[2].path: missing, expected a value\n"
-            "my.yaml:9: datasets[3]: got 'a.txt', expected a map {path: FILE, type: text or "
-            "alpaca}\n"
-            "my.yaml:11: datasets[4].path: given twice, first on line 10");
+            "my.yaml:9: datasets[3]: got 'a.txt', expected a map {path: FILE, type: TYPE}\n"
+            "my.yaml:11: datasets[4].path: given twice, first on line 10\n"
+            "my.yaml:12: datasets[4].weight: got '0', expected a number > 0 and <= 1000000");
 }
 
 TEST(ConfigProblems, EmptyDatasetsAreRefused) {
   EXPECT_EQ(problems_of("base_model: m\noutput_dir: o\ndatasets: []\n"),
-            "my.yaml:3: datasets: got a list, expected a list of {path: FILE, type: text or "
-            "alpaca}");
+            "my.yaml:3: datasets: got a list, expected a list of {path: FILE, type: TYPE}");
 }
 
 TEST(ConfigProblems, AKeyWithoutAValueIsMissing) {

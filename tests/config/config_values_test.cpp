@@ -16,13 +16,6 @@ TEST(ConfigValues, RequiredKeysAloneGiveTheDefaultsOfTheStruct) {
   EXPECT_EQ(config.max_steps, std::nullopt);
 }
 
-TEST(ConfigValues, DensityDefaultsToOnePercentOnlyWhenNoBudgetIsGiven) {
-  EXPECT_EQ(load_text(kRequired).shira_density, 0.01);
-  EXPECT_EQ(load_text(kRequired + "shira_r: 32\n").shira_density, std::nullopt);
-  EXPECT_EQ(load_text(kRequired + "shira_density: 0.02\n").shira_density, 0.02);
-  EXPECT_EQ(load_text(kRequired + "adapter: full\n").shira_density, std::nullopt);
-}
-
 TEST(ConfigValues, NumbersAreReadAsYaml12WritesThem) {
   const auto rate = [](const std::string& text) {
     return load_text(kRequired + "learning_rate: " + text + "\n").learning_rate;
@@ -79,15 +72,24 @@ TEST(ConfigValues, DatasetsKeepTheirOrder) {
   EXPECT_EQ(config.datasets[1].type, "alpaca");
 }
 
-TEST(ConfigValues, Bf16IsAnAliasOfBaseDtype) {
-  EXPECT_EQ(load_text(kRequired + "bf16: true\n").base_dtype, "bfloat16");
-  EXPECT_EQ(load_text(kRequired + "bf16: false\n").base_dtype, "auto");
-  EXPECT_EQ(load_text(kRequired + "bf16: true\nbase_dtype: bfloat16\n").base_dtype, "bfloat16");
-}
-
 TEST(ConfigValues, ValidationSizeIsAShareOrACount) {
   EXPECT_EQ(load_text(kRequired + "val_set_size: 0.05\n").val_set_size, 0.05);
   EXPECT_EQ(load_text(kRequired + "val_set_size: 200\n").val_set_size, 200.0);
+}
+
+TEST(ConfigValues, MaskIsAChoiceOrAFile) {
+  for (const std::string mask : {"struct", "rand", "wm", "grad", "snip", "masks/a", "a.shira"}) {
+    EXPECT_EQ(load_text(kRequired + "shira_mask: " + mask + "\n").shira_mask, mask);
+  }
+}
+
+TEST(ConfigValues, DatasetsHaveTypesAndWeights) {
+  const RunConfig config = load_text(
+      "base_model: m\noutput_dir: o\ndatasets: [{path: a}, {path: b, type: sharegpt, weight: "
+      ".5}]\n");
+  EXPECT_EQ(config.datasets[0].weight, 1.0);
+  EXPECT_EQ(config.datasets[1].type, "sharegpt");
+  EXPECT_EQ(config.datasets[1].weight, 0.5);
 }
 
 TEST(ConfigValues, OverrideReplacesTheFilesValueAndTheLastOneCounts) {

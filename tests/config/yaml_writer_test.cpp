@@ -17,7 +17,7 @@ RunConfig round_trip(const RunConfig& config) { return load_text(to_yaml(config)
 RunConfig complete_config() {
   RunConfig config;
   config.base_model = "base";
-  config.datasets = {{"a.txt", "text"}, {"b.json", "alpaca"}};
+  config.datasets = {{"a.txt", "text"}, {"b.json", "alpaca", 0.5}};
   config.output_dir = "out";
   config.shira_density = 0.01;
   return config;
@@ -26,50 +26,60 @@ RunConfig complete_config() {
 TEST(YamlWriter, DefaultsLookLikeAFileThatAPersonWrote) {
   EXPECT_EQ(to_yaml(complete_config()),
             R"(# Model and adapter
-base_model: base  # a HuggingFace checkpoint directory
-base_dtype: auto
-adapter: shira
+base_model: base  # a HuggingFace checkpoint directory, or org/name in its local cache
+base_dtype: auto  # of the weights in memory; auto = the checkpoint's
+adapter: shira  # shira trains some entries of the targets, full every weight
+adapter_dir:  # go on from this adapter: its entries and values
 target_modules: all-linear  # suffixes of module names, or all-linear (without lm_head)
-shira_mask: wm
-shira_density: 0.01  # trained share of each tensor
+shira_mask: wm  # which entries are trained, or a file that `shira mask -o` wrote
+shira_density: 0.01  # trained share of each tensor; 0.01 unless shira_r is given
 shira_r:  # instead of the share: r * (out + in) entries a tensor
-shira_seed: 0  # of the rand mask
 shira_wm_band: 0  # the k-th band of entries in order of magnitude
+shira_training: packed  # hooks: dense gradients under masks, the readable reference
 
 # Data
-datasets:
+datasets:  # files of text or records to train on
   - path: a.txt
     type: text
+    weight: 1
   - path: b.json
     type: alpaca
+    weight: 0.5
 sequence_len: 512  # tokens of a sample at most
+sample_packing: false  # several samples in one sequence, blind to each other
+chat_template: llama-2  # of messages and sharegpt data
 train_on_inputs: false  # prompt tokens carry loss too
 val_set_size: 0  # below 1: a share of the samples; 1 and above: a count
 
 # Optimisation
-micro_batch_size: 1
-gradient_accumulation_steps: 1
-num_epochs: 1
-max_steps:  # wins over num_epochs
-optimizer: adamw
-learning_rate: 0.0005
-weight_decay: 0
-adam_beta1: 0.9
-adam_beta2: 0.999
-adam_epsilon: 1e-08
-lr_scheduler: linear
-warmup_steps:
+micro_batch_size: 1  # sequences of a forward pass
+gradient_accumulation_steps: 1  # micro-batches of an optimiser step
+num_epochs: 1  # passes over the data; may be a fraction
+max_steps:  # optimiser steps; wins over num_epochs
+optimizer: adamw  # sgd is without momentum
+learning_rate: 0.0005  # the peak, after the warm-up
+weight_decay: 0  # not of norms and biases
+adam_beta1: 0.9  # of the gradients' moving mean
+adam_beta2: 0.999  # of their squares' moving mean
+adam_epsilon: 1.0e-08  # added to the root of the second
+lr_scheduler: linear  # from the peak; linear and cosine end at 0
+warmup_steps:  # in which the learning rate rises from 0
 warmup_ratio:  # of all steps; instead of warmup_steps
-max_grad_norm: 1  # 0 = no clipping
+max_grad_norm: 1  # gradients are scaled down to this norm; 0 = no clipping
 
 # Run
-logging_steps: 10
-eval_steps: 0  # 0 = only at the end
-save_steps: 0  # 0 = only at the end
+logging_steps: 10  # from one line of metrics to the next
+eval_steps: 0  # from one evaluation to the next; 0 = before the first step and at the end
+save_steps: 0  # from one checkpoint to the next; 0 = only at the end
 save_total_limit: 2  # newest checkpoints kept; 0 = all
-output_dir: out
-seed: 42
-device: cpu
+early_stopping_patience:  # evaluations without a better eval_loss until the run ends
+load_best_model_at_end: false  # true with early_stopping_patience unless given
+resume_from_checkpoint:  # a checkpoint directory of this run; --resume takes the newest
+report_to: none  # beside metrics.jsonl
+sample_prompts:  # continued and logged at every evaluation
+output_dir: out  # for the result, checkpoints and metrics
+seed: 42  # of the held-out share and the order of the data
+device: cpu  # where to train
 num_threads: 0  # 0 = LibTorch's default
 )");
 }
@@ -82,9 +92,10 @@ TEST(YamlWriter, EveryFieldComesBack) {
   config.shira_mask = "rand";
   config.shira_r = 32;
   config.shira_seed = 7;
-  config.shira_wm_band = 3;
-  config.datasets = {{"data/a: b #c.json", "alpaca"}};
+  config.shira_training = "hooks";
+  config.datasets = {{"data/a: b #c.json", "alpaca", 1.0 / 3.0}};
   config.sequence_len = 128;
+  config.sample_packing = true;
   config.train_on_inputs = true;
   config.val_set_size = 0.1;
   config.micro_batch_size = 4;
@@ -93,7 +104,6 @@ TEST(YamlWriter, EveryFieldComesBack) {
   config.max_steps = 1000;
   config.optimizer = "sgd";
   config.learning_rate = 1.0 / 7e5;
-  config.weight_decay = 0.1;
   config.adam_beta1 = 0.8;
   config.adam_beta2 = 0.95;
   config.adam_epsilon = std::numeric_limits<double>::denorm_min();
@@ -104,6 +114,10 @@ TEST(YamlWriter, EveryFieldComesBack) {
   config.eval_steps = 2;
   config.save_steps = 3;
   config.save_total_limit = 4;
+  config.early_stopping_patience = 5;
+  config.resume_from_checkpoint = "out/checkpoint-3";
+  config.report_to = "tensorboard";
+  config.sample_prompts = {"Once upon a time,\n", "- no"};
   config.output_dir = "out \"x\"\n";
   config.seed = std::numeric_limits<std::int64_t>::max();
   config.num_threads = 2;
@@ -117,10 +131,20 @@ TEST(YamlWriter, EveryFieldComesBack) {
   EXPECT_EQ(read.output_dir, config.output_dir);
   EXPECT_EQ(read.base_model, config.base_model);
   EXPECT_EQ(read.datasets[0].path, config.datasets[0].path);
+  EXPECT_EQ(read.datasets[0].weight, config.datasets[0].weight);
   EXPECT_EQ(read.target_modules, config.target_modules);
+  EXPECT_EQ(read.sample_prompts, config.sample_prompts);
   EXPECT_EQ(read.shira_density, std::nullopt);
   EXPECT_EQ(read.shira_r, 32);
   EXPECT_EQ(read.seed, config.seed);
+}
+
+TEST(YamlWriter, AWordThatStandsForAListDoesSoForItsOwnKeyOnly) {
+  RunConfig config = complete_config();
+  config.sample_prompts = {"all-linear"};
+  EXPECT_THAT(to_yaml(config), HasSubstr("\nsample_prompts: [all-linear]  #"));
+  EXPECT_THAT(to_yaml(config), HasSubstr("\ntarget_modules: all-linear  #"));
+  EXPECT_EQ(round_trip(config).sample_prompts, config.sample_prompts);
 }
 
 TEST(YamlWriter, FullTrainingIsWrittenWithoutShiraKeys) {

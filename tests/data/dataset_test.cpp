@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 
 namespace shira {
 namespace {
@@ -82,6 +83,40 @@ TEST_F(DatasetTest, ASampleWhoseAnswerIsCutOffIsLeftOut) {
   const auto path = write(R"([{"instruction": "Say hi.", "output": "Hi!"}])");
   expect_error<IoError>([&] { load_alpaca(path, tokenizer_, {.sequence_len = 10}); },
                         {"no usable sample"});
+}
+
+/// Samples of one token each: first, first + 1, ...
+SampleSet numbered_set(std::int64_t first, std::int64_t count, double weight) {
+  SampleSet set{{}, weight};
+  for (std::int64_t id = first; id < first + count; ++id) set.samples.push_back({{id}, {id}});
+  return set;
+}
+
+TEST(SplitDatasets, TakesAShareOrACountAndLosesNothing) {
+  for (const auto& [size, expected] : {std::pair{0.25, 5U}, {3.0, 3U}, {0.001, 1U}, {0.0, 0U}}) {
+    const auto split = split_datasets({numbered_set(0, 20, 1.0)}, size, 1);
+    EXPECT_EQ(split.validation.size(), expected);
+    EXPECT_EQ(split.train[0].samples.size(), 20 - expected);
+  }
+  const auto take = [](double size) { split_datasets({numbered_set(0, 3, 1.0)}, size, 1); };
+  expect_error<ConfigError>([&] { take(3.0); }, {"takes 3 of 3 samples"});
+  expect_error<ConfigError>([&] { take(1e300); }, {"takes 3 of 3 samples"});
+}
+
+TEST(SplitDatasets, ChoosesFromAllSetsTogetherAndKeepsThemApart) {
+  const auto split = split_datasets({numbered_set(0, 10, 0.5), numbered_set(10, 30, 2.0)}, 0.5, 1);
+  ASSERT_EQ(split.train.size(), 2U);
+  EXPECT_EQ(split.train[0].weight, 0.5);
+  EXPECT_EQ(split.train[1].weight, 2.0);
+  std::set<std::int64_t> ids;
+  for (const Sample& sample : split.train[0].samples) {
+    EXPECT_LT(sample.ids[0], 10);
+    ids.insert(sample.ids[0]);
+  }
+  for (const Sample& sample : split.train[1].samples) ids.insert(sample.ids[0]);
+  EXPECT_EQ(ids.size(), 20U);
+  for (const Sample& sample : split.validation) ids.insert(sample.ids[0]);
+  EXPECT_EQ(ids.size(), 40U);
 }
 
 }  // namespace

@@ -41,14 +41,21 @@ SHIRA_API std::vector<Sample> load_alpaca(const std::filesystem::path& path,
 /// The Alpaca template's prompt, up to and including "### Response:\n".
 SHIRA_API std::string alpaca_prompt(const std::string& instruction, const std::string& input);
 
+/// A data set of a run.
+struct SampleSet {
+  std::vector<Sample> samples;
+  double weight = 1.0;  // how often an epoch takes each sample; 0.5: half of them, drawn anew
+};
+
 struct DatasetSplit {
-  std::vector<Sample> train;
+  std::vector<SampleSet> train;
   std::vector<Sample> validation;
 };
 
 /// Takes `val_set_size` samples (below 1: that share, at least one; from 1: that many) out for
-/// validation, chosen by `seed`. ConfigError when nothing would be left to train on.
-SHIRA_API DatasetSplit split_dataset(std::vector<Sample> samples, double val_set_size,
-                                     std::uint64_t seed);
+/// validation, chosen by `seed` from those of all sets. ConfigError when nothing would be left to
+/// train on.
+SHIRA_API DatasetSplit split_datasets(std::vector<SampleSet> sets, double val_set_size,
+                                      std::uint64_t seed);
 
 }  // namespace shira
