@@ -44,7 +44,8 @@ MemoryEstimate estimate_memory(const RunConfig& config, const Llama& model, std:
   return {.weights = weights,
           .training = training_bytes(config, static_cast<double>(trained), weights / item,
                                      static_cast<double>(largest_target)),
-          .activations = tokens * (layers * block_entries(model->config) * item + loss)};
+          // One block more: its gradients, while backward is in it.
+          .activations = tokens * ((layers + 1.0) * block_entries(model->config) * item + loss)};
 }
 
 }  // namespace shira

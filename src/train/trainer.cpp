@@ -89,7 +89,19 @@ void Trainer::restore(const std::filesystem::path& checkpoint) {
   if (!other.empty()) log_warning("the resumed run will not equal an uninterrupted one:" + other);
   parts_.method.publish();
   saved_step_ = state_.step;
+  forget_missing_best();
   log_info("resumed from " + checkpoint.string());
+}
+
+/// Where load_best_model_at_end was not set before, or the run was in another directory, nobody kept
+/// the best checkpoint: the coming ones compete afresh.
+void Trainer::forget_missing_best() {
+  const auto best = checkpoint_path(options_.output_dir, state_.best_step);
+  if (!options_.load_best_model_at_end || !state_.best_eval_loss) return;
+  if (std::filesystem::exists(best)) return;
+  log_warning(best.string() + ", the best so far, is gone: only later evaluations count.");
+  state_.best_eval_loss.reset();
+  state_.best_step = 0;
 }
 
 void Trainer::start() {

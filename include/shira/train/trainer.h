@@ -100,6 +100,7 @@ class SHIRA_API Trainer {
   std::map<std::string, std::string> surroundings() const;
   std::vector<NamedTensor> state_tensors() const;
   void restore(const std::filesystem::path& checkpoint);
+  void forget_missing_best();
   Group fetch_group();
   double backward(const Group& group, std::size_t i, std::int64_t terms);
   void train_step();
