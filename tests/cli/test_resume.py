@@ -38,6 +38,13 @@ EVERYTHING = KEYS | {
     "sample_prompts": ["The dog"],
     "report_to": "tensorboard",
 }
+KINDS = {
+    "shira": KEYS,
+    "full": KEYS | {"adapter": "full"},
+    "hooks": KEYS | {"shira_training": "hooks", "weight_decay": 0.0},
+    "everything": EVERYTHING,
+    "evaluating": KEYS | {"val_set_size": 0.8, "eval_steps": 2},  # most of the time is evaluation
+}
 
 
 def uneven_records(directory):
@@ -53,16 +60,11 @@ class Run:
     def __init__(self, directory, kind):
         self.result = "model.safetensors" if kind == "full" else "adapter_model.safetensors"
         self.directory = directory
-        keys = EVERYTHING if kind == "everything" else KEYS
-        self.config = write_config(
-            directory / "c.yaml",
-            base_model=str(checkpoint("llama2")),
-            datasets=write_text(directory)
-            + (uneven_records(directory) if kind == "everything" else []),
-            adapter="full" if kind == "full" else "shira",
-            shira_training="hooks" if kind == "hooks" else None,
-            **keys | ({"weight_decay": 0.0} if kind == "hooks" else {}),
-        )
+        datasets = write_text(directory)
+        if kind == "everything":
+            datasets += uneven_records(directory)
+        keys = {"base_model": str(checkpoint("llama2")), "datasets": datasets}
+        self.config = write_config(directory / "c.yaml", **keys | KINDS[kind])
         self.whole = directory / "whole"
         run_shira(*self.command(self.whole))
 
@@ -92,8 +94,13 @@ def comparable(records):
     return [{k: v for k, v in record.items() if k != "tokens_per_second"} for record in records]
 
 
-@pytest.fixture(scope="module", params=["shira", "full", "hooks", "everything"])
+@pytest.fixture(scope="module", params=["shira", "full", "everything"])
 def run(request, tmp_path_factory):
+    return Run(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture(scope="module", params=["hooks", "evaluating"])
+def other_run(request, tmp_path_factory):
     return Run(tmp_path_factory.mktemp(request.param), request.param)
 
 
@@ -155,6 +162,10 @@ def test_signal_saves_and_resume_equals_the_whole(run, tmp_path, number, code):
     assert not (out / run.result).exists(), "only a finished run has a result"
     assert run.resume(out)["step"] == STEPS
     run.assert_same_as_whole(out)
+
+
+def test_a_signal_in_an_evaluation_or_with_hooks(other_run, tmp_path):
+    test_signal_saves_and_resume_equals_the_whole(other_run, tmp_path, signal.SIGTERM, 143)
 
 
 def test_second_signal_ends_at_once_and_loses_nothing_saved(shira_run, tmp_path):
