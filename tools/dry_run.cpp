@@ -136,12 +136,6 @@ DryRun look(const RunConfig& config) {
   return run;
 }
 
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-  std::string text;
-  for (const std::int64_t size : shape) text += (text.empty() ? "" : " x ") + std::to_string(size);
-  return text;
-}
-
 void print_tensors(const std::vector<TrainedTensor>& tensors) {
   std::size_t width = 0;
   for (const TrainedTensor& tensor : tensors) width = std::max(width, tensor.name.size());

@@ -40,4 +40,10 @@ std::string seconds_text(double seconds) {
          printed(" %.0f min", std::fmod(minutes, 60.0));
 }
 
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text;
+  for (const std::int64_t size : shape) text += (text.empty() ? "" : " x ") + std::to_string(size);
+  return text;
+}
+
 }  // namespace shira::tools

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace shira::tools {
 
@@ -14,5 +15,7 @@ std::string percent_text(std::int64_t part, std::int64_t whole);
 std::string short_count(double value);
 /// "35 ms", "1.24 s", "12 min 5 s", "3 h 2 min".
 std::string seconds_text(double seconds);
+/// "4096 x 11008".
+std::string shape_text(const std::vector<std::int64_t>& shape);
 
 }  // namespace shira::tools

@@ -156,9 +156,10 @@ Candidates<Key> collect(const Values<Key>& values, Bracket<Key> bracket) {
   for (const Candidates<Key>& part : parts) inside += part.inside.size();
   Candidates<Key> all;
   all.inside.reserve(inside);
-  for (const Candidates<Key>& part : parts) {
+  for (Candidates<Key>& part : parts) {
     all.inside.insert(all.inside.end(), part.inside.begin(), part.inside.end());
     all.above += part.above;
+    part = {};
   }
   return all;
 }

@@ -242,7 +242,12 @@ bool needs_calibration(const RunConfig& config) {
 MaskMap make_masks(const RunConfig& config, const Llama& model, DataLoader* train_data) {
   if (needs_calibration(config)) return calibrated_masks(config, model, *train_data);
   const auto targets = run_targets(config, model);
-  MaskMap masks = build_masks(target_weights(targets), mask_builder(config));
+  // In the dtype of the run, one tensor at a time: `shira mask` leaves the model as it is stored.
+  const auto dtype = parse_base_dtype(config.base_dtype);
+  const MaskBuilder builder = mask_builder(config);
+  MaskMap masks = build_masks(target_weights(targets), [&](const auto& name, const auto& weight) {
+    return builder(name, dtype ? weight.to(*dtype) : weight);
+  });
   if (config.shira_mask == "struct") warn_beyond_budget(masks, budget_of(config));
   return masks;
 }
