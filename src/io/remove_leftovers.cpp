@@ -2,6 +2,7 @@
 #include <shira/io/atomic_file.h>
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
@@ -43,7 +44,9 @@ void remove_leftovers(const fs::path& directory, std::string_view target) {
     const std::string name = entry.path().filename();
     const TemporaryName temporary = parse_temporary_name(name);
     const bool meant = target.empty() || temporary.target == target;
-    if (temporary.owner == 0 || !meant || !is_gone(temporary.owner)) continue;
+    // In a container every run may have the same process id: an earlier owner of ours is gone.
+    const bool was_ours = target.empty() && temporary.owner == ::getpid();
+    if (temporary.owner == 0 || !meant || !(was_ours || is_gone(temporary.owner))) continue;
     std::error_code ignored;
     fs::remove_all(entry.path(), ignored);
   }
