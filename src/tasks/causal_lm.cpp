@@ -12,20 +12,10 @@
 #include <ATen/Functions.h>
 
 #include <filesystem>
-#include <iterator>
 #include <map>
 
 namespace shira {
 namespace {
-
-std::vector<Sample> load_dataset(const DatasetConfig& dataset, const RunConfig& config,
-                                 const Tokenizer& tokenizer) {
-  if (dataset.type == "text") return load_text(dataset.path, tokenizer, config.sequence_len);
-  if (dataset.type == "alpaca") {
-    return load_alpaca(dataset.path, tokenizer, {config.sequence_len, config.train_on_inputs});
-  }
-  throw ConfigError("datasets: unknown type '" + dataset.type + "'. Known: text, alpaca.");
-}
 
 MaskBuilder mask_builder(const RunConfig& config) {
   const MaskBudget budget{config.shira_density, config.shira_r};
@@ -182,9 +172,10 @@ TrainerOptions trainer_options(const RunConfig& config, bool resume) {
 }
 
 DatasetSplit load_datasets(const RunConfig& config, const Tokenizer& tokenizer) {
+  const DatasetOptions options{config.sequence_len, config.train_on_inputs, config.chat_template};
   std::vector<SampleSet> sets;
   for (const DatasetConfig& dataset : config.datasets) {
-    sets.push_back({load_dataset(dataset, config, tokenizer), dataset.weight});
+    sets.push_back({load_dataset(dataset.type, dataset.path, tokenizer, options), dataset.weight});
   }
   return split_datasets(std::move(sets), config.val_set_size,
                         static_cast<std::uint64_t>(config.seed));
