@@ -141,7 +141,7 @@ std::vector<std::int64_t> DataLoader::taken_samples(std::int64_t epoch) const {
 
 void DataLoader::prepare(std::int64_t epoch) {
   if (epoch == epoch_) return;
-  epoch_ = -1;
+  epoch_.reset();
   order_ = taken_samples(epoch);
   if (options_.shuffle_seed) {
     order_ = shuffled(std::move(order_), *options_.shuffle_seed, detail::concat("epoch ", epoch));

@@ -23,12 +23,6 @@ namespace {
 /// Struct masks have whole rows: on small tensors that may be far more than was asked for.
 constexpr double kFarBeyondBudget = 1.25;
 
-std::vector<Sample> load_dataset(const DatasetConfig& dataset, const RunConfig& config,
-                                 const Tokenizer& tokenizer) {
-  if (dataset.type == "text") return load_text(dataset.path, tokenizer, config.sequence_len);
-  return load_alpaca(dataset.path, tokenizer, {config.sequence_len, config.train_on_inputs});
-}
-
 MaskBudget budget_of(const RunConfig& config) { return {config.shira_density, config.shira_r}; }
 
 std::vector<LinearTarget> run_targets(const RunConfig& config, const Llama& model) {
@@ -208,9 +202,10 @@ Llama load_base(const RunConfig& config) {
 }
 
 DatasetSplit load_datasets(const RunConfig& config, const Tokenizer& tokenizer) {
+  const DatasetOptions options{config.sequence_len, config.train_on_inputs, config.chat_template};
   std::vector<SampleSet> sets;
   for (const DatasetConfig& dataset : config.datasets) {
-    sets.push_back({load_dataset(dataset, config, tokenizer), dataset.weight});
+    sets.push_back({load_dataset(dataset.type, dataset.path, tokenizer, options), dataset.weight});
   }
   return split_datasets(std::move(sets), config.val_set_size,
                         static_cast<std::uint64_t>(config.seed));

@@ -68,9 +68,9 @@ class SHIRA_API DataLoader {
   std::vector<Sample> samples_;
   std::vector<Share> shares_;
   LoaderOptions options_;
-  std::int64_t epoch_ = -1;           // the one that order_ and bounds_ describe
-  std::vector<std::int64_t> order_;   // samples, as they are taken
-  std::vector<std::int64_t> bounds_;  // batch i takes order_ from bounds_[i] to bounds_[i + 1]
+  std::optional<std::int64_t> epoch_;  // the one that order_ and bounds_ describe
+  std::vector<std::int64_t> order_;    // samples, as they are taken
+  std::vector<std::int64_t> bounds_;   // batch i takes order_ from bounds_[i] to bounds_[i + 1]
   std::map<std::int64_t, std::int64_t> packed_batches_;  // in the epochs seen so far
 };
 
