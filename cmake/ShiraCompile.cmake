@@ -24,6 +24,10 @@ if(SHIRA_SANITIZE)
   add_link_options(-fsanitize=${SHIRA_SANITIZE})
 endif()
 
+if(SHIRA_LIBFUZZER)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 # The files `<root>/<layer>/*<suffix>` of the layers given.
 function(shira_glob_layers result root suffix)
   list(TRANSFORM ARGN PREPEND "${root}/" OUTPUT_VARIABLE patterns)

@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
   cat <<'HELP'
-usage: scripts/setup.sh [--tests] [--lint]
+usage: scripts/setup.sh [--tests] [--lint] [--fuzz]
 
 Installs what is missing: compiler, CMake and libraries as Debian/Ubuntu packages (with sudo when
 not root), and torch, which brings LibTorch, in the project's own Python environment .venv.
@@ -13,6 +13,7 @@ What is already there is left alone.
 
   --tests   also the Python packages that the tests compare with (transformers, peft, ...)
   --lint    also clang-format 19
+  --fuzz    also clang 19 with libFuzzer, for the fuzz preset
 
 environment:
   SHIRA_TORCH_INDEX_URL   another package index for torch. The default one has the CUDA build
@@ -24,10 +25,12 @@ HELP
 
 with_tests=false
 with_lint=false
+with_fuzz=false
 for argument in "$@"; do
   case "$argument" in
     --tests) with_tests=true ;;
     --lint) with_lint=true ;;
+    --fuzz) with_fuzz=true ;;
     -h | --help) usage && exit 0 ;;
     *) usage >&2 && exit 2 ;;
   esac
@@ -57,6 +60,11 @@ missing_packages() {
     echo clang-format-19
   fi
   local library
+  if $with_fuzz; then
+    for library in clang-19 libclang-rt-19-dev; do
+      has_package "$library" || echo "$library"
+    done
+  fi
   for library in libcli11-dev libgmock-dev libgtest-dev libsentencepiece-dev libspdlog-dev \
     libstb-dev libxxhash-dev libyaml-cpp-dev nlohmann-json3-dev; do
     has_package "$library" || echo "$library"

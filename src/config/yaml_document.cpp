@@ -2,6 +2,9 @@
 // never returns on some broken texts (",a"). So the events of a second document are looked for.
 #include "yaml_document.h"
 
+#include <shira/base/error.h>
+
+#include <yaml-cpp/depthguard.h>
 #include <yaml-cpp/eventhandler.h>
 
 #include <sstream>
@@ -31,15 +34,40 @@ class DocumentStart : public YAML::EventHandler {
   YAML::Mark mark_;
 };
 
-}  // namespace
+/// YAML allows no control characters but white space; yaml-cpp would end the text at a 0x04.
+void refuse_control_characters(const std::string& text) {
+  YAML::Mark mark;
+  mark.pos = mark.line = mark.column = 0;
+  for (const char letter : text) {
+    const auto byte = static_cast<unsigned char>(letter);
+    const bool is_space = letter == '\t' || letter == '\n' || letter == '\r';
+    if ((byte < 0x20 && !is_space) || byte == 0x7f) {
+      throw YAML::ParserException(
+          mark, concat("a control character, code ", int{byte}, "; expected UTF-8 text"));
+    }
+    mark.column = letter == '\n' ? 0 : mark.column + 1;
+    mark.line += letter == '\n';
+  }
+}
 
-YAML::Node parse_document(const std::string& text) {
+void check_one_document(const std::string& text) {
   std::istringstream in(text);
   YAML::Parser parser(in);
   DocumentStart start;
   const bool has_second = parser.HandleNextDocument(start) && parser.HandleNextDocument(start);
   if (has_second) throw YAML::ParserException(start.mark(), "expected one document, got a second");
-  return YAML::Load(text);
+}
+
+}  // namespace
+
+YAML::Node parse_document(const std::string& text) {
+  refuse_control_characters(text);
+  try {
+    check_one_document(text);
+    return YAML::Load(text);
+  } catch (const YAML::DeepRecursion& error) {  // yaml-cpp only says "bad file"
+    throw YAML::ParserException(error.mark, "nests too deeply");
+  }
 }
 
 }  // namespace shira::detail

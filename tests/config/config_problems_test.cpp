@@ -2,8 +2,12 @@
 // from it, and nothing else may be in it.
 #include "config_text.h"
 
+#include <gmock/gmock.h>
+
 namespace shira::testing {
 namespace {
+
+using ::testing::HasSubstr;
 
 TEST(ConfigProblems, AllOfThemAreListedInOrderALineEach) {
   EXPECT_EQ(problems_of("datasets: [{path: a.txt}]\n"
@@ -161,6 +165,21 @@ TEST(ConfigProblems, SyntaxErrorsNameLineAndColumn) {
             "my.yaml:3:1: not valid YAML: end of sequence flow not found");
   EXPECT_EQ(problems_of("a: 1\n---\nb: 2\n"),
             "my.yaml:2:1: not valid YAML: expected one document, got a second");
+}
+
+TEST(ConfigProblems, ControlCharactersAreNoYaml) {
+  EXPECT_EQ(problems_with("seed: 1\n# \x04\nno_key: 1\n"),
+            "my.yaml:5:3: not valid YAML: a control character, code 4; expected UTF-8 text");
+  EXPECT_THAT(problems_of(std::string("b\0a\0s\0e\0", 8)),
+              HasSubstr("my.yaml:1:2: not valid YAML: a control character, code 0"));
+}
+
+TEST(ConfigProblems, DeepNestingIsASyntaxError) {
+  for (const std::string level : {"[", "{a: ", "- "}) {
+    std::string deep;
+    for (int i = 0; i < 10'000; ++i) deep += level;
+    EXPECT_THAT(problems_of(deep), HasSubstr(": not valid YAML: nests too deeply")) << level;
+  }
 }
 
 // yaml-cpp's LoadAll never returns on the first of these.
