@@ -66,7 +66,7 @@ missing_packages() {
     done
   fi
   for library in libcli11-dev libgmock-dev libgtest-dev libsentencepiece-dev libspdlog-dev \
-    libxxhash-dev libyaml-cpp-dev nlohmann-json3-dev; do
+    libstb-dev libxxhash-dev libyaml-cpp-dev nlohmann-json3-dev; do
     has_package "$library" || echo "$library"
   done
 }

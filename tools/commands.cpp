@@ -1,7 +1,7 @@
 #include "commands.h"
 
 #include <shira/base/error.h>
-#include <shira/tasks/causal_lm.h>
+#include <shira/tasks/training_run.h>
 
 #include <charconv>
 #include <cmath>

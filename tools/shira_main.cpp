@@ -21,6 +21,7 @@ int run(int argc, char** argv) {
   shira::tools::add_eval(app, exit_code);
   shira::tools::add_verify(app, exit_code);
   shira::tools::add_tokenize(app, exit_code);
+  shira::tools::add_mask(app, exit_code);
   shira::tools::add_inspect(app, exit_code);
   shira::tools::add_merge(app, exit_code);
   shira::tools::add_config(app, exit_code);

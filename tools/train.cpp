@@ -1,18 +1,19 @@
-// shira train CONFIG.yaml: a run in nine calls.
+// shira train CONFIG.yaml: a run, call by call.
 #include "commands.h"
+#include "run_report.h"
 
 #include <shira/base/error.h>
 #include <shira/base/logging.h>
 #include <shira/config/config_parser.h>
 #include <shira/io/atomic_file.h>
+#include <shira/io/hub_cache.h>
 #include <shira/tasks/causal_lm.h>
+#include <shira/tasks/training_run.h>
 #include <shira/train/checkpoint.h>
 
 #include <ATen/Parallel.h>
 
-#include <nlohmann/json.hpp>
-
-#include <iostream>
+#include <optional>
 
 namespace shira::tools {
 namespace {
@@ -21,6 +22,7 @@ struct TrainFlags {
   std::string config;
   std::vector<std::string> overrides;
   bool resume = false;
+  bool dry_run = false;
   bool json = false;
 };
 
@@ -34,68 +36,40 @@ void check_output_dir(const std::filesystem::path& output_dir, bool resume) {
               " already holds a run. Continue it with --resume, or give another output_dir.");
 }
 
-void print_summary(const RunConfig& config, const CausalLmMethod& method,
-                   const TrainResult& result) {
-  std::cout << (result.stop_signal == 0 ? "trained " : "interrupted after ") << result.step
-            << " of " << result.total_steps << " steps in " << result.seconds << " s\n";
-  std::cout << "trained parameters: " << method.trained << " of " << method.total << " ("
-            << 100.0 * static_cast<double>(method.trained) / static_cast<double>(method.total)
-            << " %)\n";
-  if (result.first_eval_loss && result.last_eval_loss) {
-    std::cout << "held-out loss: " << *result.first_eval_loss << " before, "
-              << *result.last_eval_loss << " after\n";
-  }
-  if (result.stop_signal == 0) {
-    std::cout << "saved in " << config.output_dir << "\n";
-  } else if (result.step == 0) {
-    std::cout << "nothing had been trained yet\n";
-  } else {
-    std::cout << "state saved in " << config.output_dir << "; go on with --resume\n";
-  }
-}
-
-void print_json(const RunConfig& config, const CausalLmMethod& method, const TrainResult& result) {
-  nlohmann::ordered_json object = {{"step", result.step},
-                                   {"total_steps", result.total_steps},
-                                   {"interrupted", result.stop_signal != 0},
-                                   {"seconds", result.seconds},
-                                   {"tokens", result.items},
-                                   {"trained_parameters", method.trained},
-                                   {"total_parameters", method.total},
-                                   {"output_dir", config.output_dir}};
-  if (result.first_eval_loss) object["first_eval_loss"] = *result.first_eval_loss;
-  if (result.last_eval_loss) object["eval_loss"] = *result.last_eval_loss;
-  std::cout << object.dump() << "\n";
+/// The checkpoint to go on from, if the run is to be resumed and has one.
+std::optional<std::filesystem::path> resume_checkpoint(const RunConfig& config, bool resume) {
+  if (!config.resume_from_checkpoint.empty()) return config.resume_from_checkpoint;
+  return resume ? latest_checkpoint(config.output_dir) : std::nullopt;
 }
 
 int train(const TrainFlags& flags) {
   const RunConfig config = load_config(flags.config, flags.overrides);
-  check_output_dir(config.output_dir, flags.resume);
   if (config.num_threads > 0) at::set_num_threads(static_cast<int>(config.num_threads));
-  const auto resume_from = flags.resume ? latest_checkpoint(config.output_dir) : std::nullopt;
+  if (flags.dry_run) {
+    print_dry_run(config, flags.json);
+    return 0;
+  }
+  const auto resume_from = resume_checkpoint(config, flags.resume);
+  check_output_dir(config.output_dir, flags.resume || resume_from);
 
   Llama model = load_base(config);
-  const Tokenizer tokenizer(config.base_model);
+  const Tokenizer tokenizer(resolve_base_model(config.base_model));
   check_tokenizer(model, tokenizer);
   DatasetSplit data = load_datasets(config, tokenizer);
-  CausalLmMethod method = make_method(config, model, resume_from);
+  DataLoader train_data = make_train_loader(config, std::move(data.train));
+  const auto validation = make_validation_loader(config, std::move(data.validation));
+  RunMethod method = make_method(config, model, train_data, resume_from);
   CausalLmObjective objective(model);
   const auto optimizer = make_optimizer(config, *method.method);
-  DataLoader train_data(std::move(data.train), config.micro_batch_size,
-                        static_cast<std::uint64_t>(config.seed));
-  std::unique_ptr<DataLoader> validation;
-  if (!data.validation.empty()) {
-    validation = std::make_unique<DataLoader>(std::move(data.validation), config.micro_batch_size,
-                                              std::nullopt);
-  }
-  Trainer trainer(
-      {*method.method, objective, *optimizer, train_data, validation.get(), method.save_result},
-      trainer_options(config, flags.resume));
+  Trainer trainer({*method.method, objective, *optimizer, train_data, validation.get(),
+                   method.save_result, make_sample_texts(config, model, tokenizer)},
+                  trainer_options(config, method, resume_from));
   trainer.start();
   write_file(std::filesystem::path(config.output_dir) / "config.yaml", to_yaml(config));
   const TrainResult result = trainer.run();
 
-  flags.json ? print_json(config, method, result) : print_summary(config, method, result);
+  flags.json ? print_summary_json(config, method, result)
+             : print_summary(config, method, result, flags.config);
   return result.stop_signal == 0 ? 0 : 128 + result.stop_signal;
 }
 
@@ -113,6 +87,8 @@ void add_train(CLI::App& app, int& exit_code) {
       ->allow_extra_args(false);
   command->add_flag("--resume", flags->resume,
                     "Continue from the newest complete checkpoint of output_dir, or start");
+  command->add_flag("--dry_run", flags->dry_run,
+                    "Print targets, counts, a memory estimate and the first batch; train nothing");
   command->add_flag("--json", flags->json, "Print the result as one JSON object");
   command->callback([flags, &exit_code] { exit_code = train(*flags); });
 }

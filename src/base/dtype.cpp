@@ -12,13 +12,14 @@ struct DTypeRow {
   std::size_t item_size;
 };
 
-constexpr std::array<DTypeRow, 7> kDTypes{{{DType::kF64, "F64", 8},
+constexpr std::array<DTypeRow, 8> kDTypes{{{DType::kF64, "F64", 8},
                                            {DType::kF32, "F32", 4},
                                            {DType::kF16, "F16", 2},
                                            {DType::kBF16, "BF16", 2},
                                            {DType::kI64, "I64", 8},
                                            {DType::kI32, "I32", 4},
-                                           {DType::kU8, "U8", 1}}};
+                                           {DType::kU8, "U8", 1},
+                                           {DType::kBool, "BOOL", 1}}};
 
 }  // namespace
 

@@ -1,95 +1,42 @@
-// What a file of each type becomes.
+// What a file of each type becomes, and which samples are held out.
+#include "dataset_types.h"
+#include "records.h"
+
 #include <shira/base/error.h>
 #include <shira/base/logging.h>
-#include <shira/data/dataset.h>
-#include <shira/io/atomic_file.h>
 #include <shira/kernels/philox.h>
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <map>
 
 namespace shira {
 namespace {
 
-using nlohmann::json;
+using LoadFile = std::vector<Sample> (*)(const std::filesystem::path&, const Tokenizer&,
+                                         const DatasetOptions&);
 
-struct Record {
-  json value;
-  std::string where;  // "file.jsonl:12" or "file.json: record 3"
-};
-
-std::vector<Record> parse_json_lines(const std::string& text, const std::string& file) {
-  std::vector<Record> records;
-  std::size_t begin = 0;
-  for (int line = 1; begin < text.size(); ++line) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string_view content(text.data() + begin, end - begin);
-    begin = end + 1;
-    if (content.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const std::string where = file + ":" + std::to_string(line);
-    json value = json::parse(content, nullptr, /*allow_exceptions=*/false);
-    SHIRA_CHECK(IoError, value.is_object(), where, ": expected one JSON object a line.");
-    records.push_back({std::move(value), where});
-  }
-  return records;
+/// The loader of a file whose records become samples by `make`.
+template <auto make>
+std::vector<Sample> load_records(const std::filesystem::path& path, const Tokenizer& tokenizer,
+                                 const DatasetOptions& options) {
+  return read_records(
+      path, [&](const nlohmann::json& record) { return make(record, tokenizer, options); });
 }
 
-/// A JSON list of objects, or JSONL.
-std::vector<Record> parse_records(const std::filesystem::path& path) {
-  const std::string text = read_file(path);
-  const std::size_t first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string::npos || text[first] != '[')
-    return parse_json_lines(text, path.string());
-  json list;
-  try {
-    list = json::parse(text);
-  } catch (const json::parse_error& error) {
-    throw IoError(detail::concat(path.string(), ": not valid JSON: ", error.what()));
-  }
-  std::vector<Record> records;
-  for (std::size_t i = 0; i < list.size(); ++i) {
-    const std::string where = path.string() + ": record " + std::to_string(i + 1);
-    SHIRA_CHECK(IoError, list[i].is_object(), where, ": expected a JSON object.");
-    records.push_back({std::move(list[i]), where});
-  }
-  return records;
-}
-
-std::string text_field(const Record& record, const char* key, bool required) {
-  const bool absent = !record.value.contains(key) || record.value[key].is_null();
-  SHIRA_CHECK(IoError, !absent || !required, record.where, ": no '", key,
-              "'. Expected an object with ", "instruction, output and optionally input.");
-  if (absent) return "";
-  SHIRA_CHECK(IoError, record.value[key].is_string(), record.where, ": '", key, "' is not a text.");
-  return record.value[key].get<std::string>();
-}
-
-/// BOS + prompt + answer + EOS; the answer's ids are those of the whole text, so that they are what
-/// the model will be asked for at the boundary.
-Sample make_instruction_sample(const Tokenizer& tokenizer, const std::string& prompt,
-                               const std::string& answer, const InstructionOptions& options) {
-  Sample sample;
-  const auto append = [&sample](const TokenIds& ids, bool learn) {
-    sample.ids.insert(sample.ids.end(), ids.begin(), ids.end());
-    for (std::int64_t id : ids) sample.labels.push_back(learn ? id : kIgnoreLabel);
-  };
-  const TokenIds prompt_ids = tokenizer.encode(prompt);
-  TokenIds whole_ids = tokenizer.encode(prompt + answer);
-  const auto shared = static_cast<std::size_t>(
-      std::mismatch(prompt_ids.begin(), prompt_ids.end(), whole_ids.begin(), whole_ids.end())
-          .first -
-      prompt_ids.begin());
-  const auto boundary = whole_ids.begin() + static_cast<std::ptrdiff_t>(shared);
-  if (tokenizer.adds_bos()) append({tokenizer.bos_id()}, options.train_on_inputs);
-  append({whole_ids.begin(), boundary}, options.train_on_inputs);
-  append({boundary, whole_ids.end()}, /*learn=*/true);
-  if (tokenizer.eos_id() >= 0) append({tokenizer.eos_id()}, /*learn=*/true);
-  const auto limit = std::min(sample.ids.size(), static_cast<std::size_t>(options.sequence_len));
-  sample.ids.resize(limit);
-  sample.labels.resize(limit);
-  return sample;
+LoadFile find_type(const std::string& type) {
+  static const std::map<std::string, LoadFile> types = {
+      {"text", load_text},
+      {"completion", load_records<completion_samples>},
+      {"alpaca", load_records<alpaca_samples>},
+      {"messages", load_records<messages_samples>},
+      {"sharegpt", load_records<sharegpt_samples>}};
+  const auto found = types.find(type);
+  if (found != types.end()) return found->second;
+  std::string known;
+  for (const auto& [name, load] : types) known += (known.empty() ? "" : ", ") + name;
+  throw ConfigError("datasets: unknown type '" + type + "'. Known: " + known + ".");
 }
 
 /// Whether a label is left after the objective's shift.
@@ -98,82 +45,66 @@ bool has_target(const Sample& sample) {
                      [](std::int64_t label) { return label != kIgnoreLabel; });
 }
 
-}  // namespace
-
-std::vector<Sample> load_text(const std::filesystem::path& path, const Tokenizer& tokenizer,
-                              std::int64_t sequence_len) {
-  const TokenIds ids = tokenizer.encode(read_file(path));
-  SHIRA_CHECK(IoError, ids.size() >= 2, path.string(), ": holds ", ids.size(),
-              " tokens; at least 2 are needed.");
-  std::vector<Sample> samples;
-  for (std::size_t begin = 0; begin + 1 < ids.size();
-       begin += static_cast<std::size_t>(sequence_len)) {
-    const std::size_t end = std::min(begin + static_cast<std::size_t>(sequence_len), ids.size());
-    TokenIds window(ids.begin() + static_cast<std::ptrdiff_t>(begin),
-                    ids.begin() + static_cast<std::ptrdiff_t>(end));
-    samples.push_back({window, window});
-  }
-  return samples;
-}
-
-std::string alpaca_prompt(const std::string& instruction, const std::string& input) {
-  if (input.empty()) {
-    return "Below is an instruction that describes a task. Write a response that appropriately "
-           "completes the request.\n\n### Instruction:\n" +
-           instruction + "\n\n### Response:\n";
-  }
-  return "Below is an instruction that describes a task, paired with an input that provides "
-         "further "
-         "context. Write a response that appropriately completes the request.\n\n### "
-         "Instruction:\n" +
-         instruction + "\n\n### Input:\n" + input + "\n\n### Response:\n";
-}
-
-std::vector<Sample> load_alpaca(const std::filesystem::path& path, const Tokenizer& tokenizer,
-                                const InstructionOptions& options) {
-  std::vector<Sample> samples;
-  std::size_t cut = 0;
-  for (const Record& record : parse_records(path)) {
-    const std::string prompt = alpaca_prompt(text_field(record, "instruction", /*required=*/true),
-                                             text_field(record, "input", /*required=*/false));
-    Sample sample =
-        make_instruction_sample(tokenizer, prompt, text_field(record, "output", true), options);
-    if (has_target(sample)) {
-      samples.push_back(std::move(sample));
-    } else {
-      ++cut;
-    }
-  }
-  if (cut > 0) {
-    log_warning(detail::concat(path.string(), ": ", cut, " of ", cut + samples.size(),
-                               " samples left out: their prompt fills sequence_len ",
-                               options.sequence_len, "."));
+void drop_without_target(std::vector<Sample>& samples, const std::filesystem::path& path,
+                         std::int64_t sequence_len) {
+  const std::size_t all = samples.size();
+  std::erase_if(samples, [](const Sample& sample) { return !has_target(sample); });
+  if (samples.size() < all) {
+    log_warning(detail::concat(path.string(), ": ", all - samples.size(), " of ", all,
+                               " samples left out: nothing to learn is within sequence_len ",
+                               sequence_len, "."));
   }
   SHIRA_CHECK(IoError, !samples.empty(), path.string(), ": holds no usable sample.");
+}
+
+/// A word about a file that made its user wait.
+void log_slow_load(const std::vector<Sample>& samples, const std::filesystem::path& path,
+                   std::chrono::steady_clock::time_point begin) {
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+  if (taken.count() < 2.0) return;
+  std::size_t tokens = 0;
+  for (const Sample& sample : samples) tokens += sample.ids.size();
+  log_info(detail::concat(path.string(), ": ", samples.size(), " samples of ", tokens,
+                          " tokens, read in ", std::round(taken.count()), " s"));
+}
+
+std::int64_t count_held_out(double val_set_size, std::int64_t total) {
+  if (val_set_size <= 0.0) return 0;
+  const auto samples = static_cast<double>(total);
+  if (val_set_size >= 1.0) return static_cast<std::int64_t>(std::min(val_set_size, samples));
+  return std::max<std::int64_t>(1, std::llround(val_set_size * samples));
+}
+
+}  // namespace
+
+std::vector<Sample> load_dataset(const std::string& type, const std::filesystem::path& path,
+                                 const Tokenizer& tokenizer, const DatasetOptions& options) {
+  SHIRA_CHECK(ConfigError, options.sequence_len >= 2, "[load_dataset] got sequence_len ",
+              options.sequence_len, ", expected 2 or more: a single token predicts nothing.");
+  const auto begin = std::chrono::steady_clock::now();
+  std::vector<Sample> samples = find_type(type)(path, tokenizer, options);
+  drop_without_target(samples, path, options.sequence_len);
+  log_slow_load(samples, path, begin);
   return samples;
 }
 
-DatasetSplit split_dataset(std::vector<Sample> samples, double val_set_size, std::uint64_t seed) {
-  const auto total = static_cast<std::int64_t>(samples.size());
-  std::int64_t held_out = 0;
-  if (val_set_size > 0.0) {
-    held_out = val_set_size < 1.0 ? std::max<std::int64_t>(
-                                        1, std::llround(val_set_size * static_cast<double>(total)))
-                                  : static_cast<std::int64_t>(val_set_size);
-  }
+DatasetSplit split_datasets(std::vector<SampleSet> sets, double val_set_size, std::uint64_t seed) {
+  std::int64_t total = 0;
+  for (const SampleSet& set : sets) total += std::ssize(set.samples);
+  const std::int64_t held_out = count_held_out(val_set_size, total);
   SHIRA_CHECK(ConfigError, held_out < total, "val_set_size ", val_set_size, " takes ", held_out,
               " of ", total, " samples: none is left to train on.");
   PhiloxStream stream(seed, "validation split");
-  auto chosen = random_permutation(stream, total);
-  chosen.resize(static_cast<std::size_t>(held_out));
-  std::sort(chosen.begin(), chosen.end());
+  const auto order = random_permutation(stream, total);
+  std::vector<bool> is_held_out(static_cast<std::size_t>(total));
+  for (std::int64_t i = 0; i < held_out; ++i) is_held_out[order[i]] = true;
   DatasetSplit split;
-  auto next = chosen.begin();
-  for (std::int64_t i = 0; i < total; ++i) {
-    const bool is_held_out = next != chosen.end() && *next == i;
-    if (is_held_out) ++next;
-    auto& target = is_held_out ? split.validation : split.train;
-    target.push_back(std::move(samples[static_cast<std::size_t>(i)]));
+  auto next = is_held_out.begin();
+  for (SampleSet& set : sets) {
+    std::vector<Sample>& kept = split.train.emplace_back(SampleSet{{}, set.weight}).samples;
+    for (Sample& sample : set.samples) {
+      (*next++ ? split.validation : kept).push_back(std::move(sample));
+    }
   }
   return split;
 }

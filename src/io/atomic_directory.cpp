@@ -6,11 +6,7 @@
 #include <shira/io/atomic_file.h>
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
-
-#include <cerrno>
-#include <charconv>
 
 namespace shira {
 namespace {
@@ -72,25 +68,6 @@ void replace_directory(const fs::path& fresh, const fs::path& path) {
   rename_checked(aside, fresh);
 }
 
-/// The process in "<name>.<pid>-<random>.tmp"; 0 for any other name.
-pid_t owner_of_temporary(const std::string& candidate, const std::string& name) {
-  if (!candidate.starts_with(name + ".") || !candidate.ends_with(".tmp")) return 0;
-  const char* begin = candidate.data() + name.size() + 1;
-  pid_t owner = 0;
-  const auto [end, error] = std::from_chars(begin, candidate.data() + candidate.size(), owner);
-  return error == std::errc{} && *end == '-' ? owner : 0;
-}
-
-/// Removes what a killed process left of an earlier attempt at the same directory.
-void remove_leftovers(const fs::path& path) {
-  for (const fs::directory_entry& entry : fs::directory_iterator(detail::parent_directory(path))) {
-    const pid_t owner = owner_of_temporary(entry.path().filename(), path.filename());
-    if (owner <= 0 || ::kill(owner, 0) == 0 || errno != ESRCH) continue;
-    std::error_code ignored;
-    fs::remove_all(entry.path(), ignored);
-  }
-}
-
 /// Without a trailing slash; an existing link is followed, so that its target is replaced.
 fs::path normalized(const fs::path& path) {
   if (fs::exists(path)) return fs::canonical(path);
@@ -103,12 +80,15 @@ void write_directory(const fs::path& path, const std::function<void(const fs::pa
   const fs::path target = normalized(path);
   SHIRA_CHECK(IoError, !target.empty() && (!fs::exists(target) || fs::is_directory(target)), path,
               ": is a file, expected a directory to replace or a new name");
+  const fs::path parent = detail::parent_directory(target);
+  SHIRA_CHECK(IoError, fs::is_directory(parent), parent, ": no such directory, needed to write ",
+              path);
+  remove_leftovers(parent, target.filename().native());
   const TemporaryDirectory temporary(detail::temporary_sibling(target));
-  remove_leftovers(target);
   fill(temporary.path());
   sync_tree(temporary.path());
   replace_directory(temporary.path(), target);
-  detail::sync_path(detail::parent_directory(target));
+  detail::sync_path(parent);
 }
 
 }  // namespace shira

@@ -106,6 +106,14 @@ void PackedShira::publish() {
   }
 }
 
+void PackedShira::start_from(const SparseAdapter& adapter) {
+  torch::NoGradGuard no_grad;
+  for (Layer& layer : layers_) {
+    layer.values.copy_(adapter.tensors.at(layer.target.parameter_name()).values);
+  }
+  publish();
+}
+
 SparseAdapter PackedShira::extract() const {
   SparseAdapter adapter;
   for (const Layer& layer : layers_) {

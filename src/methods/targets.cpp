@@ -54,15 +54,16 @@ void check_not_shared(const torch::nn::Module& model, const LinearTarget& target
     const bool same = parameter.value().is_same(target.layer->weight);
     SHIRA_CHECK(ConfigError, !same || parameter.key() == mine, "target_modules: ", mine,
                 " is the same tensor as ", parameter.key(),
-                " (tied weights) and cannot be trained as a sparse adapter. Leave it out, or use "
-                "adapter: full.");
+                " (tied weights) and cannot be packed. Leave it out, or use shira_training: "
+                "hooks or adapter: full.");
   }
 }
 
 }  // namespace
 
 std::vector<LinearTarget> select_targets(const torch::nn::Module& model,
-                                         const std::vector<std::string>& patterns) {
+                                         const std::vector<std::string>& patterns,
+                                         SharedWeights shared) {
   const std::vector<LinearTarget> layers = linear_layers(model);
   check_patterns(layers, patterns);
   std::vector<LinearTarget> targets;
@@ -70,7 +71,7 @@ std::vector<LinearTarget> select_targets(const torch::nn::Module& model,
     bool chosen = false;
     for (const std::string& pattern : patterns) chosen = chosen || matches(layer.name, pattern);
     if (!chosen) continue;
-    check_not_shared(model, layer);
+    if (shared == SharedWeights::kRefused) check_not_shared(model, layer);
     targets.push_back(layer);
   }
   return targets;

@@ -46,8 +46,8 @@ torch::Tensor LlamaAttentionImpl::split_heads(const torch::Tensor& projected) co
 }
 
 torch::Tensor LlamaAttentionImpl::forward(const torch::Tensor& hidden,
-                                          const nn::Rotary::Tables& rotary,
-                                          nn::KvCacheLayer* cache) {
+                                          const nn::Rotary::Tables& rotary, nn::KvCacheLayer* cache,
+                                          const nn::AttentionPattern& pattern) {
   const torch::Tensor query = nn::apply_rotary(split_heads(q_proj->forward(hidden)), rotary);
   torch::Tensor key = nn::apply_rotary(split_heads(k_proj->forward(hidden)), rotary);
   torch::Tensor value = split_heads(v_proj->forward(hidden));
@@ -56,7 +56,7 @@ torch::Tensor LlamaAttentionImpl::forward(const torch::Tensor& hidden,
     key = cache->keys();
     value = cache->values();
   }
-  const torch::Tensor mixed = nn::causal_attention(query, key, value);
+  const torch::Tensor mixed = nn::causal_attention(query, key, value, pattern);
   return o_proj->forward(mixed.transpose(1, 2).flatten(2));
 }
 
@@ -85,8 +85,9 @@ LlamaBlockImpl::LlamaBlockImpl(const LlamaConfig& config, const std::string& pre
 }
 
 torch::Tensor LlamaBlockImpl::forward(torch::Tensor hidden, const nn::Rotary::Tables& rotary,
-                                      nn::KvCacheLayer* cache) {
-  hidden = hidden + self_attn->forward(input_layernorm->forward(hidden), rotary, cache);
+                                      nn::KvCacheLayer* cache,
+                                      const nn::AttentionPattern& pattern) {
+  hidden = hidden + self_attn->forward(input_layernorm->forward(hidden), rotary, cache, pattern);
   return hidden + mlp->forward(post_attention_layernorm->forward(hidden));
 }
 
@@ -107,13 +108,17 @@ LlamaImpl::LlamaImpl(const LlamaConfig& config_in, const ParameterSource& source
   lm_head = register_module("lm_head", make_head(source, config, model->embed_tokens));
 }
 
-torch::Tensor LlamaImpl::hidden(const torch::Tensor& ids, KvCache* cache) {
-  torch::Tensor hidden = model->embed_tokens->forward(ids);
+torch::Tensor LlamaImpl::hidden(const torch::Tensor& ids, KvCache* cache,
+                                const nn::SequenceLayout& layout) {
   const std::int64_t start = cache != nullptr && !cache->empty() ? cache->front().length() : 0;
-  const auto tables = rotary_.tables(start, ids.size(1), hidden.scalar_type());
+  const std::int64_t length = ids.size(1);
+  nn::check_layout(layout, ids.sizes(), start);
+  torch::Tensor hidden = model->embed_tokens->forward(ids);
+  const auto tables = rotary_.tables(nn::positions_in(layout, start, length), hidden.scalar_type());
+  const auto pattern = nn::attention_pattern(layout, start, length);
   for (std::size_t i = 0; i < model->layers->size(); ++i) {
     auto& block = model->layers->at<LlamaBlockImpl>(i);
-    hidden = block.forward(hidden, tables, cache != nullptr ? &cache->at(i) : nullptr);
+    hidden = block.forward(hidden, tables, cache != nullptr ? &cache->at(i) : nullptr, pattern);
   }
   return model->norm->forward(hidden);
 }

@@ -18,14 +18,18 @@ namespace {
 
 constexpr const char* kEmbeddingName = "model.embed_tokens.weight";
 
-bool is_writable_by_default(const std::string& name) { return name != kEmbeddingName; }
+/// An adapter may change any weight of a layer; the embedding is one where the head shares it.
+std::function<bool(const std::string&)> writable_by_default(const LlamaConfig& config) {
+  const bool is_tied = config.tie_word_embeddings;
+  return [is_tied](const std::string& name) { return is_tied || name != kEmbeddingName; };
+}
 
 /// Gives a Llama its tensors and remembers what did not fit.
 class CheckpointSource {
  public:
-  CheckpointSource(const CheckpointFiles& files, const LoadOptions& options,
+  CheckpointSource(const CheckpointFiles& files, std::function<bool(const std::string&)> writable,
                    torch::ScalarType dtype)
-      : files_(files), options_(options), dtype_(dtype) {}
+      : files_(files), writable_(std::move(writable)), dtype_(dtype) {}
 
   torch::Tensor take(const std::string& name, at::IntArrayRef shape) {
     taken_.insert(name);
@@ -40,9 +44,7 @@ class CheckpointSource {
     if (!c10::isFloatingType(stored)) {
       return reject(name, shape, detail::concat("expected floating-point values, got ", stored));
     }
-    const bool writable =
-        options_.writable ? options_.writable(name) : is_writable_by_default(name);
-    return writable || stored != dtype_ ? copy_tensor(view, dtype_) : map_tensor(view);
+    return writable_(name) || stored != dtype_ ? copy_tensor(view, dtype_) : map_tensor(view);
   }
 
   void check_all(const std::string& directory, bool tied) {
@@ -62,7 +64,7 @@ class CheckpointSource {
   }
 
   const CheckpointFiles& files_;
-  const LoadOptions& options_;
+  std::function<bool(const std::string&)> writable_;
   torch::ScalarType dtype_;
   std::set<std::string> taken_;
   std::string problems_;
@@ -105,7 +107,8 @@ void copy_other_files(const std::filesystem::path& base, const std::filesystem::
 Llama load_llama(const std::filesystem::path& directory, const LoadOptions& options) {
   const LlamaConfig config = read_llama_config(directory);
   const CheckpointFiles files(directory);
-  CheckpointSource source(files, options, options.dtype.value_or(stored_dtype(files)));
+  CheckpointSource source(files, options.writable ? options.writable : writable_by_default(config),
+                          options.dtype.value_or(stored_dtype(files)));
   Llama model(config, [&source](const std::string& name, at::IntArrayRef shape) {
     return source.take(name, shape);
   });

@@ -40,12 +40,16 @@ Rotary::Rotary(std::int64_t head_dim, double theta, std::optional<Llama3RopeScal
   if (scaling) inverse_frequencies_ = scale_llama3(inverse_frequencies_, *scaling);
 }
 
-Rotary::Tables Rotary::tables(std::int64_t start, std::int64_t length,
-                              torch::ScalarType dtype) const {
-  const torch::Tensor positions = at::arange(start, start + length, torch::kFloat32);
-  const torch::Tensor angles = at::outer(positions, inverse_frequencies_);  // (T, head_dim / 2)
+Rotary::Tables Rotary::tables(const torch::Tensor& positions, torch::ScalarType dtype) const {
+  const torch::Tensor places = positions.dim() == 2 ? positions.unsqueeze(1) : positions;
+  const torch::Tensor angles = places.to(torch::kFloat32).unsqueeze(-1) * inverse_frequencies_;
   const torch::Tensor both = at::cat({angles, angles}, -1);
   return {both.cos().to(dtype), both.sin().to(dtype)};
+}
+
+Rotary::Tables Rotary::tables(std::int64_t start, std::int64_t length,
+                              torch::ScalarType dtype) const {
+  return tables(at::arange(start, start + length), dtype);
 }
 
 torch::Tensor apply_rotary(const torch::Tensor& x, const Rotary::Tables& tables) {

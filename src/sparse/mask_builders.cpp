@@ -6,9 +6,13 @@
 
 #include <ATen/Functions.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
-#include <span>
+#include <iterator>
+#include <numeric>
+#include <utility>
 
 namespace shira {
 namespace {
@@ -19,9 +23,50 @@ SparseMask mask_from_indices(at::IntArrayRef shape, const std::vector<std::int32
   return {shape.vec(), tensor};
 }
 
-/// abs(weight) as a flat float32 vector.
-torch::Tensor magnitudes(const torch::Tensor& weight) {
-  return weight.detach().to(torch::kFloat32).abs().contiguous().view({-1});
+/// A weight as the matrix (out, in); a convolution's (out, in, kh, kw) is (out, in * kh * kw).
+struct Matrix {
+  std::int64_t rows;
+  std::int64_t columns;
+};
+
+Matrix as_matrix(const std::string& name, at::IntArrayRef shape) {
+  SHIRA_CHECK(ConfigError, shape.size() >= 2, "[struct_mask] ", name,
+              ": needs a matrix. Got shape ", shape, ".");
+  return {shape[0], c10::multiply_integers(shape.slice(1))};
+}
+
+/// How many whole lines of `length` entries a struct mask has beside a diagonal of `diagonal`.
+std::int64_t struct_lines(std::int64_t nnz, std::int64_t diagonal, std::int64_t length) {
+  const double lines = static_cast<double>(nnz - diagonal) / static_cast<double>(length);
+  return std::max<std::int64_t>(1, std::llround(lines));
+}
+
+/// `count` of `size` lines, evenly spaced from `offset` on, sorted.
+std::vector<std::int64_t> spaced_lines(std::int64_t size, std::int64_t count, std::int64_t offset) {
+  std::vector<std::int64_t> lines(static_cast<std::size_t>(count));
+  for (std::int64_t j = 0; j < count; ++j) {
+    lines[static_cast<std::size_t>(j)] = (offset % size + j * size / count) % size;
+  }
+  std::ranges::sort(lines);
+  return lines;
+}
+
+/// The diagonal, `rows` and `columns`, both sorted.
+std::vector<std::int32_t> struct_indices(Matrix matrix, const std::vector<std::int64_t>& rows,
+                                         const std::vector<std::int64_t>& columns) {
+  std::vector<std::int64_t> every_column(static_cast<std::size_t>(matrix.columns));
+  std::iota(every_column.begin(), every_column.end(), 0);
+  std::vector<std::int32_t> indices;
+  for (std::int64_t row = 0; row < matrix.rows; ++row) {
+    const std::array diagonal{row * matrix.columns / matrix.rows};
+    std::vector<std::int64_t> chosen;
+    std::ranges::set_union(std::ranges::binary_search(rows, row) ? every_column : columns, diagonal,
+                           std::back_inserter(chosen));
+    for (const std::int64_t column : chosen) {
+      indices.push_back(static_cast<std::int32_t>(row * matrix.columns + column));
+    }
+  }
+  return indices;
 }
 
 }  // namespace
@@ -59,10 +104,51 @@ MaskBuilder wm_mask(MaskBudget budget, std::int64_t band) {
     SHIRA_CHECK(ConfigError, band >= 0 && (band + 1) * nnz <= weight.numel(), "[wm_mask] ", name,
                 " has ", weight.numel(), " entries: no band ", band, " of ", nnz,
                 ". Lower shira_wm_band or the budget.");
-    const torch::Tensor scores = magnitudes(weight);
-    const std::span<const float> span(scores.const_data_ptr<float>(),
-                                      static_cast<std::size_t>(scores.numel()));
-    return mask_from_indices(weight.sizes(), top_k_band(span, band * nnz, nnz));
+    try {
+      return mask_of_largest(weight, nnz, band * nnz);
+    } catch (const ShapeError& error) {
+      throw ShapeError(name + ": " + error.what());
+    }
+  };
+}
+
+MaskBuilder struct_mask(MaskBudget budget, StructAxis axis, std::int64_t offset) {
+  SHIRA_CHECK(ConfigError, offset >= 0, "[struct_mask] shira_struct_offset is ", offset,
+              ", expected 0 or more.");
+  return [budget, axis, offset](const std::string& name, const torch::Tensor& weight) {
+    const Matrix matrix = as_matrix(name, weight.sizes());
+    const std::int64_t nnz = mask_nnz(budget, weight.sizes());
+    const std::int64_t diagonal = matrix.rows;
+    std::vector<std::int64_t> rows;
+    std::vector<std::int64_t> columns;
+    if (axis == StructAxis::kRow) {
+      rows = spaced_lines(matrix.rows, struct_lines(nnz, diagonal, matrix.columns), offset);
+    } else {
+      columns = spaced_lines(matrix.columns, struct_lines(nnz, diagonal, matrix.rows), offset);
+    }
+    return mask_from_indices(weight.sizes(), struct_indices(matrix, rows, columns));
+  };
+}
+
+SparseMask mask_of_largest(const torch::Tensor& scores, std::int64_t nnz, std::int64_t skip) {
+  const bool wide = scores.scalar_type() == torch::kFloat64;
+  const torch::Tensor ready =
+      scores.detach().to(wide ? torch::kFloat32 : scores.scalar_type()).contiguous();
+  return mask_from_indices(
+      scores.sizes(),
+      top_k_band(ready.const_data_ptr(), to_dtype(ready.scalar_type()), ready.numel(), skip, nnz));
+}
+
+MaskBuilder given_mask(MaskMap masks) {
+  return [masks = std::move(masks)](const std::string& name, const torch::Tensor& weight) {
+    const auto found = masks.find(name);
+    SHIRA_CHECK(ConfigError, found != masks.end(), "[given_mask] there is no mask for ", name,
+                ". Give one, or leave it out of target_modules.");
+    const SparseMask& mask = found->second;
+    SHIRA_CHECK(ShapeError, weight.sizes() == at::IntArrayRef(mask.shape()), "[given_mask] ", name,
+                " is ", weight.sizes(), ", its mask is for ", at::IntArrayRef(mask.shape()),
+                ". Was the mask made for another model?");
+    return mask;
   };
 }
 

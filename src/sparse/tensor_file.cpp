@@ -19,13 +19,14 @@ struct ScalarTypeRow {
   const char* name;
 };
 
-constexpr std::array<ScalarTypeRow, 7> kScalarTypes{{{DType::kF64, torch::kFloat64, "float64"},
+constexpr std::array<ScalarTypeRow, 8> kScalarTypes{{{DType::kF64, torch::kFloat64, "float64"},
                                                      {DType::kF32, torch::kFloat32, "float32"},
                                                      {DType::kF16, torch::kFloat16, "float16"},
                                                      {DType::kBF16, torch::kBFloat16, "bfloat16"},
                                                      {DType::kI64, torch::kInt64, "int64"},
                                                      {DType::kI32, torch::kInt32, "int32"},
-                                                     {DType::kU8, torch::kUInt8, "uint8"}}};
+                                                     {DType::kU8, torch::kUInt8, "uint8"},
+                                                     {DType::kBool, torch::kBool, "bool"}}};
 
 const ScalarTypeRow& scalar_type_row(torch::ScalarType type) {
   for (const ScalarTypeRow& row : kScalarTypes) {
@@ -33,7 +34,7 @@ const ScalarTypeRow& scalar_type_row(torch::ScalarType type) {
   }
   throw ShapeError(detail::concat("dtype ", type,
                                   " is not supported. Supported: float64, "
-                                  "float32, float16, bfloat16, int64, int32, uint8."));
+                                  "float32, float16, bfloat16, int64, int32, uint8, bool."));
 }
 
 void release_mapping(void* context) { delete static_cast<Mapping*>(context); }

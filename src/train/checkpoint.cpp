@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <regex>
 
 namespace shira {
 namespace {
@@ -47,36 +46,59 @@ std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path&
   return found;
 }
 
-/// checkpoint-<step>...tmp, or <file>.<pid>-<number>.tmp as AtomicFile names its temporaries.
-bool is_our_temporary(const std::string& name) {
-  static const std::regex pattern(R"(checkpoint-\d+.*\.tmp|.+\.\d+-\d+\.tmp)");
-  return std::regex_match(name, pattern);
+/// As prune_checkpoints names a checkpoint while it removes it.
+constexpr const char* kDiscarded = ".tmp";
+
+bool is_discarded(const std::filesystem::path& path) {
+  return path.extension() == kDiscarded && checkpoint_step(path.stem());
+}
+
+template <typename Value>
+void put(json& object, const char* key, const std::optional<Value>& value) {
+  if (value) object[key] = *value;
+}
+
+template <typename Value>
+void take(const json& object, const char* key, std::optional<Value>& value) {
+  if (object.contains(key)) value = object[key].get<Value>();
 }
 
 json state_json(const TrainerState& state) {
   json object = {{"step", state.step},
                  {"window_loss", state.window_loss},
                  {"window_terms", state.window_terms},
+                 {"evaluated_step", state.evaluated_step},
+                 {"best_step", state.best_step},
+                 {"evaluations_without_improvement", state.evaluations_without_improvement},
                  {"identity", state.identity},
                  {"surroundings", state.surroundings}};
-  if (state.first_eval_loss) object["first_eval_loss"] = *state.first_eval_loss;
+  put(object, "first_eval_loss", state.first_eval_loss);
+  put(object, "last_eval_loss", state.last_eval_loss);
+  put(object, "best_eval_loss", state.best_eval_loss);
   return object;
+}
+
+TrainerState parse_state(const json& object) {
+  TrainerState state;
+  object.at("step").get_to(state.step);
+  object.at("window_loss").get_to(state.window_loss);
+  object.at("window_terms").get_to(state.window_terms);
+  object.at("evaluated_step").get_to(state.evaluated_step);
+  object.at("best_step").get_to(state.best_step);
+  object.at("evaluations_without_improvement").get_to(state.evaluations_without_improvement);
+  object.at("identity").get_to(state.identity);
+  object.at("surroundings").get_to(state.surroundings);
+  take(object, "first_eval_loss", state.first_eval_loss);
+  take(object, "last_eval_loss", state.last_eval_loss);
+  take(object, "best_eval_loss", state.best_eval_loss);
+  return state;
 }
 
 TrainerState read_state(const std::filesystem::path& path) {
   try {
-    const json object = json::parse(read_file(path));
-    TrainerState state;
-    state.step = object.at("step").get<std::int64_t>();
+    TrainerState state = parse_state(json::parse(read_file(path)));
     SHIRA_CHECK(IoError, state.step == checkpoint_step(path.parent_path()), path.string(),
                 ": step ", state.step, " does not fit the directory's name.");
-    state.window_loss = object.at("window_loss").get<double>();
-    state.window_terms = object.at("window_terms").get<std::int64_t>();
-    state.identity = object.at("identity").get<std::map<std::string, std::string>>();
-    state.surroundings = object.at("surroundings").get<std::map<std::string, std::string>>();
-    if (object.contains("first_eval_loss")) {
-      state.first_eval_loss = object["first_eval_loss"].get<double>();
-    }
     return state;
   } catch (const json::exception& error) {
     throw IoError(detail::concat(path.string(), ": damaged: ", error.what(),
@@ -108,12 +130,12 @@ void restore_tensors(const SafetensorsFile& file, const std::vector<NamedTensor>
 void save_checkpoint(const std::filesystem::path& output_dir, const TrainerState& state,
                      const std::vector<NamedTensor>& tensors,
                      const std::function<void(const std::filesystem::path&)>& save_result) {
-  const auto path = output_dir / (std::string(kPrefix) + std::to_string(state.step));
-  write_directory(path, [&](const std::filesystem::path& temporary) {
-    save_tensors(temporary / kStateTensorsName, tensors);
-    write_file(temporary / kStateName, state_json(state).dump(2) + "\n");
-    save_result(temporary);
-  });
+  write_directory(checkpoint_path(output_dir, state.step),
+                  [&](const std::filesystem::path& temporary) {
+                    save_tensors(temporary / kStateTensorsName, tensors);
+                    write_file(temporary / kStateName, state_json(state).dump(2) + "\n");
+                    save_result(temporary);
+                  });
 }
 
 TrainerState load_checkpoint(const std::filesystem::path& checkpoint,
@@ -136,20 +158,26 @@ std::optional<std::filesystem::path> latest_checkpoint(const std::filesystem::pa
   return checkpoints.back();
 }
 
-void prune_checkpoints(const std::filesystem::path& output_dir, std::int64_t keep) {
-  auto checkpoints = list_checkpoints(output_dir);
+std::filesystem::path checkpoint_path(const std::filesystem::path& output_dir, std::int64_t step) {
+  return output_dir / (std::string(kPrefix) + std::to_string(step));
+}
+
+void prune_checkpoints(const std::filesystem::path& output_dir, std::int64_t keep,
+                       std::optional<std::int64_t> best) {
+  const auto checkpoints = list_checkpoints(output_dir);
   const auto total = static_cast<std::int64_t>(checkpoints.size());
   for (std::int64_t i = 0; keep > 0 && i < total - keep; ++i) {
-    // Renamed first: a half removed directory must not look complete.
     const auto& old = checkpoints[static_cast<std::size_t>(i)];
-    std::filesystem::rename(old, old.string() + ".tmp");
+    if (checkpoint_step(old) == best) continue;
+    // Renamed first: a half removed directory must not look complete.
+    std::filesystem::rename(old, old.string() + kDiscarded);
   }
-  std::vector<std::filesystem::path> leftovers;
+  std::vector<std::filesystem::path> discarded;
   for (const auto& entry : std::filesystem::directory_iterator(output_dir)) {
-    const bool ours = is_our_temporary(entry.path().filename().string());
-    if (ours) leftovers.push_back(entry.path());
+    if (is_discarded(entry.path())) discarded.push_back(entry.path());
   }
-  for (const auto& path : leftovers) std::filesystem::remove_all(path);
+  for (const auto& path : discarded) std::filesystem::remove_all(path);
+  remove_leftovers(output_dir);
 }
 
 }  // namespace shira

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <sstream>
 
 namespace shira {
@@ -19,12 +20,14 @@ nlohmann::ordered_json json_record(const MetricRecord& record) {
 }
 
 // A torn line is no JSON object: its closing brace is the last thing written.
-bool belongs_to_run_until(std::int64_t step, const std::string& line) {
+bool belongs_to_run_until(std::int64_t step, std::int64_t evaluated_step, const std::string& line) {
   const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return false;
   const auto found = json.find("step");
   if (found == json.end() || !found->is_number()) return true;
-  return found->get<double>() <= static_cast<double>(step);
+  const bool is_evaluation = json.contains("eval_loss") || json.contains("sample");
+  const std::int64_t last = is_evaluation ? std::min(step, evaluated_step) : step;
+  return found->get<double>() <= static_cast<double>(last);
 }
 
 }  // namespace
@@ -37,12 +40,12 @@ void MetricsFile::open() {
               ": cannot be opened for appending; expected a writable directory");
 }
 
-void MetricsFile::truncate_after(std::int64_t step) {
+void MetricsFile::truncate_after(std::int64_t step, std::int64_t evaluated_step) {
   const std::string old_text = read_file(path_);
   std::istringstream lines(old_text);
   std::string new_text;
   for (std::string line; std::getline(lines, line);) {
-    if (belongs_to_run_until(step, line)) new_text += line + "\n";
+    if (belongs_to_run_until(step, evaluated_step, line)) new_text += line + "\n";
   }
   if (new_text == old_text) return;
   out_.close();

@@ -2,16 +2,16 @@
 // needs its number, the trained tensors and the optimiser's.
 #include <shira/base/error.h>
 #include <shira/base/logging.h>
-#include <shira/train/stop_signal.h>
 #include <shira/train/trainer.h>
 
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <torch/version.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <iostream>
+#include <numeric>
 
 namespace shira {
 namespace {
@@ -20,7 +20,12 @@ double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
+double median(std::vector<double> values) {
+  if (values.empty()) return 0.0;
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
 
 /// "key: was X, now Y" for each entry that differs.
 std::string differences(const std::map<std::string, std::string>& was,
@@ -37,25 +42,19 @@ std::string differences(const std::map<std::string, std::string>& was,
 }  // namespace
 
 Trainer::Trainer(TrainerParts parts, TrainerOptions options)
-    : parts_(std::move(parts)), options_(std::move(options)) {
-  const double epochs_steps = options_.num_epochs * static_cast<double>(steps_per_epoch());
-  result_.total_steps =
-      options_.max_steps.value_or(static_cast<std::int64_t>(std::ceil(epochs_steps)));
-  schedule_ = {
-      options_.lr_scheduler, options_.learning_rate,
-      count_warmup_steps(options_.warmup_steps, options_.warmup_ratio, result_.total_steps),
-      result_.total_steps};
-}
-
-/// Accumulation groups do not cross epochs: the last one of an epoch may be smaller.
-std::int64_t Trainer::steps_per_epoch() const {
-  return ceil_div(parts_.train.batches_per_epoch(), options_.gradient_accumulation_steps);
-}
+    : parts_(std::move(parts)),
+      options_(std::move(options)),
+      reader_(parts_.train),
+      steps_([this](std::int64_t epoch) { return reader_.batches_in_epoch(epoch); },
+             options_.gradient_accumulation_steps),
+      total_steps_(options_.max_steps ? *options_.max_steps : steps_.steps_in(options_.num_epochs)),
+      schedule_{options_.lr_scheduler, options_.learning_rate,
+                count_warmup_steps(options_.warmup_steps, options_.warmup_ratio, total_steps_),
+                total_steps_} {}
 
 std::map<std::string, std::string> Trainer::identity() const {
   auto identity = options_.identity;
   identity["training data"] = std::to_string(parts_.train.fingerprint());
-  identity["batches per epoch"] = std::to_string(parts_.train.batches_per_epoch());
   identity["gradient_accumulation_steps"] = std::to_string(options_.gradient_accumulation_steps);
   return identity;
 }
@@ -84,13 +83,25 @@ void Trainer::restore(const std::filesystem::path& checkpoint) {
   const std::string wrong = differences(state_.identity, identity());
   SHIRA_CHECK(ConfigError, wrong.empty(), checkpoint.string(), ": made by another run:", wrong,
               "\nRestore the configuration, or start afresh in another output_dir.");
-  SHIRA_CHECK(ConfigError, state_.step <= result_.total_steps, checkpoint.string(),
-              ": is beyond the ", result_.total_steps,
-              " steps of this configuration. Raise max_steps or num_epochs.");
+  SHIRA_CHECK(ConfigError, state_.step <= total_steps_, checkpoint.string(), ": is beyond the ",
+              total_steps_, " steps of this configuration. Raise max_steps or num_epochs.");
   const std::string other = differences(state_.surroundings, surroundings());
   if (!other.empty()) log_warning("the resumed run will not equal an uninterrupted one:" + other);
   parts_.method.publish();
+  saved_step_ = state_.step;
+  forget_missing_best();
   log_info("resumed from " + checkpoint.string());
+}
+
+/// Where load_best_model_at_end was not set before, or the run was in another directory, nobody kept
+/// the best checkpoint: the coming ones compete afresh.
+void Trainer::forget_missing_best() {
+  const auto best = checkpoint_path(options_.output_dir, state_.best_step);
+  if (!options_.load_best_model_at_end || !state_.best_eval_loss) return;
+  if (std::filesystem::exists(best)) return;
+  log_warning(best.string() + ", the best so far, is gone: only later evaluations count.");
+  state_.best_eval_loss.reset();
+  state_.best_step = 0;
 }
 
 void Trainer::start() {
@@ -100,37 +111,35 @@ void Trainer::start() {
               "output_dir ", options_.output_dir.string(), ": cannot be made: ", error.message(),
               ".");
   prune_checkpoints(options_.output_dir, 0);
-  const auto checkpoint = options_.resume ? latest_checkpoint(options_.output_dir) : std::nullopt;
-  if (checkpoint) restore(*checkpoint);
-  if (!checkpoint) state_.identity = identity();  // restore found a checkpoint's to be equal
+  if (options_.resume_from) {
+    restore(*options_.resume_from);
+  } else {
+    state_.identity = identity();
+  }
   state_.surroundings = surroundings();
-  metrics_ = std::make_unique<MetricsFile>(options_.output_dir / "metrics.jsonl");
-  metrics_->truncate_after(checkpoint ? state_.step : -1);
-  ProgressOptions progress;
-  progress.total_steps = result_.total_steps;
-  progress.first_step = state_.step;
-  progress.logging_steps = options_.logging_steps;
-  progress.is_terminal = stderr_is_terminal();
-  progress_ = std::make_unique<ProgressBar>(std::cerr, progress);
+  log_ = std::make_unique<RunLog>(
+      options_.output_dir, RunLogOptions{.total_steps = total_steps_,
+                                         .first_step = options_.resume_from ? state_.step : -1,
+                                         .evaluated_step = state_.evaluated_step,
+                                         .logging_steps = options_.logging_steps,
+                                         .tensorboard = options_.tensorboard});
 }
 
-std::vector<Trainer::GroupBatch> Trainer::fetch_group(std::int64_t step) {
-  const std::int64_t epoch = step / steps_per_epoch();
-  const std::int64_t first = step % steps_per_epoch() * options_.gradient_accumulation_steps;
-  const std::int64_t end =
-      std::min(first + options_.gradient_accumulation_steps, parts_.train.batches_per_epoch());
-  std::vector<GroupBatch> group;
-  for (std::int64_t number = first; number < end; ++number) {
-    group.push_back({number, parts_.train.batch(epoch, number)});
+Trainer::Group Trainer::fetch_group() {
+  const StepBatches step = steps_.batches_of(state_.step);
+  Group group{step.epoch, step.first, {}};
+  for (std::int64_t number = step.first; number < step.end; ++number) {
+    group.batches.push_back(reader_.batch(step.epoch, number));
   }
   return group;
 }
 
-double Trainer::backward(const GroupBatch& micro, std::int64_t step, std::int64_t terms) {
-  const torch::Tensor sum = parts_.objective.loss_sum(micro.batch);
+double Trainer::backward(const Group& group, std::size_t i, std::int64_t terms) {
+  const torch::Tensor sum = parts_.objective.loss_sum(group.batches[i]);
   const auto loss = sum.item<double>();
-  SHIRA_CHECK(Error, std::isfinite(loss), "step ", step + 1, ", batch ", micro.number, " of epoch ",
-              step / steps_per_epoch(), ": the loss is ", loss, ". ", advice());
+  SHIRA_CHECK(Error, std::isfinite(loss), "step ", state_.step + 1, ", batch ",
+              group.first + static_cast<std::int64_t>(i), " of epoch ", group.epoch,
+              ": the loss is ", loss, ". ", advice());
   (sum / static_cast<double>(terms)).backward();
   return loss;
 }
@@ -154,8 +163,8 @@ double Trainer::clip_gradients() {
     norms.push_back(at::linalg_vector_norm(parameter.grad()));
   }
   const double norm = at::linalg_vector_norm(at::stack(norms)).item<double>();
-  SHIRA_CHECK(Error, std::isfinite(norm), "step ", state_.step + 1, ", epoch ",
-              state_.step / steps_per_epoch(), ": the gradient norm is ", norm, ". ", advice());
+  SHIRA_CHECK(Error, std::isfinite(norm), "step ", state_.step + 1, ": the gradient norm is ", norm,
+              ". ", advice());
   const double scale = options_.max_grad_norm / (norm + 1e-6);  // torch.nn.utils.clip_grad_norm_
   if (options_.max_grad_norm > 0.0 && scale < 1.0) {
     for (torch::Tensor& grad : grads) grad.mul_(scale);
@@ -165,17 +174,17 @@ double Trainer::clip_gradients() {
 
 void Trainer::train_step() {
   const double begin = seconds_now();
-  const std::vector<GroupBatch> group = fetch_group(state_.step);
+  Group group = fetch_group();
   std::int64_t terms = 0;
   std::int64_t items = 0;
-  for (const GroupBatch& micro : group) {
-    terms += parts_.objective.term_count(micro.batch);
-    items += parts_.objective.item_count(micro.batch);
+  for (const Batch& batch : group.batches) {
+    terms += parts_.objective.term_count(batch);
+    items += parts_.objective.item_count(batch);
   }
   for (const auto& [name, parameter] : parts_.method.parameters()) parameter.mutable_grad().reset();
   double loss = 0.0;
-  for (const GroupBatch& micro : group) {
-    loss += backward(micro, state_.step, std::max<std::int64_t>(terms, 1));
+  for (std::size_t i = 0; i < group.batches.size(); ++i) {
+    loss += backward(group, i, std::max<std::int64_t>(terms, 1));
   }
   const double grad_norm = clip_gradients();
   parts_.optimizer.step(learning_rate_at(schedule_, state_.step));
@@ -183,32 +192,51 @@ void Trainer::train_step() {
   ++state_.step;
   state_.window_loss += loss;
   state_.window_terms += terms;
-  result_.items += items;
-  log_step(items, seconds_now() - begin, grad_norm);
+  items_ += items;
+  step_seconds_.push_back(seconds_now() - begin);
+  last_group_ = std::move(group);
+  log_step(items, step_seconds_.back(), grad_norm);
 }
 
 void Trainer::log_step(std::int64_t items, double seconds, double grad_norm) {
-  const double loss =
-      state_.window_loss / static_cast<double>(std::max<std::int64_t>(state_.window_terms, 1));
-  const double rate = static_cast<double>(items) / seconds;
-  progress_->update(state_.step, loss, rate);
-  if (state_.step % options_.logging_steps != 0 && state_.step != result_.total_steps) return;
-  const double epoch = static_cast<double>(state_.step) / static_cast<double>(steps_per_epoch());
-  metrics_->write({{"step", state_.step},
-                   {"epoch", epoch},
-                   {"loss", loss},
-                   {"learning_rate", learning_rate_at(schedule_, state_.step - 1)},
-                   {"grad_norm", grad_norm},
-                   {"tokens_per_second", rate}});
+  const auto terms = static_cast<double>(std::max<std::int64_t>(state_.window_terms, 1));
+  const StepNumbers numbers{steps_.epochs_after(state_.step), state_.window_loss / terms,
+                            learning_rate_at(schedule_, state_.step - 1), grad_norm,
+                            static_cast<double>(items) / seconds};
+  log_->progress(state_.step, numbers);
+  if (state_.step % options_.logging_steps != 0 && state_.step != total_steps_) return;
+  log_->log_step(state_.step, numbers);
   state_.window_loss = 0.0;
   state_.window_terms = 0;
 }
 
-double Trainer::evaluate() {
+bool Trainer::is_due(std::int64_t every) const {
+  return state_.step == total_steps_ ||
+         (every > 0 && state_.step > 0 && state_.step % every == 0);
+}
+
+bool Trainer::is_evaluation_due() const {
+  if (parts_.validation == nullptr && !parts_.sample_texts) return false;
+  return state_.evaluated_step != state_.step && (state_.step == 0 || is_due(options_.eval_steps));
+}
+
+bool Trainer::has_lost_patience() const {
+  return options_.early_stopping_patience &&
+         state_.evaluations_without_improvement >= *options_.early_stopping_patience;
+}
+
+/// An evaluation that a signal broke off is made up for before the run counts as done.
+bool Trainer::is_done() const {
+  return (state_.step >= total_steps_ || has_lost_patience()) && !is_evaluation_due();
+}
+
+/// The mean held-out loss; nothing when a signal came in between.
+std::optional<double> Trainer::evaluate(const StopSignal& stop) {
   torch::NoGradGuard no_grad;
   double sum = 0.0;
   std::int64_t terms = 0;
-  for (std::int64_t i = 0; i < parts_.validation->batches_per_epoch(); ++i) {
+  for (std::int64_t i = 0; i < parts_.validation->batches_in_epoch(0); ++i) {
+    if (stop.requested() != 0) return std::nullopt;
     const Batch batch = parts_.validation->batch(0, i);
     sum += parts_.objective.loss_sum(batch).item<double>();
     terms += parts_.objective.term_count(batch);
@@ -216,60 +244,99 @@ double Trainer::evaluate() {
   return sum / static_cast<double>(std::max<std::int64_t>(terms, 1));
 }
 
-void Trainer::evaluate_and_log() {
-  const double loss = evaluate();
-  result_.last_eval_loss = loss;
-  if (state_.step == 0) state_.first_eval_loss = loss;
-  metrics_->write(
-      {{"step", state_.step}, {"eval_loss", loss}, {"eval_perplexity", std::exp(loss)}});
-  progress_->clear();
-  log_info(detail::concat("step ", state_.step, ": eval_loss ", loss));
+/// The untrained model's loss is no candidate for the best one, and a NaN never is.
+void Trainer::note_loss(double loss) {
+  if (!state_.first_eval_loss) state_.first_eval_loss = loss;
+  state_.last_eval_loss = loss;
+  if (state_.step == 0) return;
+  const bool is_better = !state_.best_eval_loss || loss < *state_.best_eval_loss;
+  state_.evaluations_without_improvement =
+      is_better ? 0 : state_.evaluations_without_improvement + 1;
+  if (!is_better) return;
+  state_.best_eval_loss = loss;
+  state_.best_step = state_.step;
+}
+
+void Trainer::evaluate_and_log(const StopSignal& stop) {
+  if (parts_.validation != nullptr) {
+    const auto loss = evaluate(stop);
+    if (!loss) return;
+    note_loss(*loss);
+    log_->log_evaluation(state_.step, *loss);
+  }
+  if (parts_.sample_texts) {
+    for (const SampleText& sample : parts_.sample_texts()) log_->log_sample(state_.step, sample);
+  }
+  state_.evaluated_step = state_.step;
+  saved_step_ = -1;
+  if (options_.load_best_model_at_end && state_.best_step == state_.step) save();
 }
 
 /// A step can wreck the weights, which no loss has shown yet: only what gives a finite one is
 /// saved.
 void Trainer::check_weights() {
+  if (last_group_.batches.empty()) return;  // as they were restored
   torch::NoGradGuard no_grad;
-  const std::int64_t step = state_.step - 1;
-  const GroupBatch micro = fetch_group(step).front();
-  const auto loss = parts_.objective.loss_sum(micro.batch).item<double>();
-  SHIRA_CHECK(Error, std::isfinite(loss), "after step ", state_.step, ", batch ", micro.number,
-              " of epoch ", step / steps_per_epoch(), ": the loss is ", loss, ". ", advice());
+  const auto loss = parts_.objective.loss_sum(last_group_.batches.front()).item<double>();
+  SHIRA_CHECK(Error, std::isfinite(loss), "after step ", state_.step, ", batch ", last_group_.first,
+              " of epoch ", last_group_.epoch, ": the loss is ", loss, ". ", advice());
 }
 
 void Trainer::save() {
+  if (state_.step == 0 || saved_step_ == state_.step) return;
   check_weights();
   save_checkpoint(options_.output_dir, state_, state_tensors(), parts_.save_result);
-  prune_checkpoints(options_.output_dir, options_.save_total_limit);
+  saved_step_ = state_.step;
+  const bool keeps_best = options_.load_best_model_at_end && state_.best_step > 0;
+  prune_checkpoints(options_.output_dir, options_.save_total_limit,
+                    keeps_best ? std::optional(state_.best_step) : std::nullopt);
+}
+
+void Trainer::train_until_done(const StopSignal& stop) {
+  while (!is_done() && stop.requested() == 0) {
+    if (!is_evaluation_due()) train_step();
+    if (is_evaluation_due()) evaluate_and_log(stop);
+    if (is_due(options_.save_steps) || is_done()) save();
+  }
+  if (!is_done()) save();
+}
+
+/// The best checkpoint's weights, if they are wanted and not the last ones.
+void Trainer::save_final_result() {
+  const bool wants_best = options_.load_best_model_at_end && state_.best_step != state_.step;
+  if (wants_best && state_.best_step > 0) {
+    load_checkpoint(checkpoint_path(options_.output_dir, state_.best_step), state_tensors());
+    parts_.method.publish();
+    log_info(detail::concat("the result is that of step ", state_.best_step, ", eval_loss ",
+                            *state_.best_eval_loss));
+  }
+  parts_.save_result(options_.output_dir);
+}
+
+TrainResult Trainer::result(double seconds, int stop_signal) {
+  const double training = std::accumulate(step_seconds_.begin(), step_seconds_.end(), 0.0);
+  return {.step = state_.step,
+          .total_steps = total_steps_,
+          .stop_signal = stop_signal,
+          .stopped_early = has_lost_patience() && state_.step < total_steps_,
+          .first_eval_loss = state_.first_eval_loss,
+          .last_eval_loss = state_.last_eval_loss,
+          .best_eval_loss = state_.best_eval_loss,
+          .best_step = state_.best_step,
+          .seconds = seconds,
+          .median_step_seconds = median(step_seconds_),
+          .items = items_,
+          .items_per_second = training > 0.0 ? static_cast<double>(items_) / training : 0.0};
 }
 
 TrainResult Trainer::run() {
-  StopSignal stop;
-  if (!metrics_) start();
+  const StopSignal stop;
+  if (!log_) start();
   const double begin = seconds_now();
-  const auto is_due = [this](std::int64_t every) {
-    return (every > 0 && state_.step % every == 0) || state_.step == result_.total_steps;
-  };
-  bool saved = state_.step > 0;
-  if (parts_.validation != nullptr && state_.step == 0) evaluate_and_log();
-  if (parts_.validation != nullptr && state_.step > 0 && state_.step >= result_.total_steps) {
-    result_.last_eval_loss = evaluate();  // of a finished run: its record is there
-  }
-  while (state_.step < result_.total_steps && stop.requested() == 0) {
-    train_step();
-    if (parts_.validation != nullptr && is_due(options_.eval_steps)) evaluate_and_log();
-    saved = is_due(options_.save_steps);
-    if (saved) save();
-  }
-  const bool finished = state_.step >= result_.total_steps;
-  if (!finished && !saved && state_.step > 0) save();
-  progress_->finish();
-  if (finished) parts_.save_result(options_.output_dir);
-  result_.step = state_.step;
-  result_.stop_signal = finished ? 0 : stop.requested();
-  result_.first_eval_loss = state_.first_eval_loss;
-  result_.seconds = seconds_now() - begin;
-  return result_;
+  train_until_done(stop);
+  if (is_done()) save_final_result();
+  log_->finish();
+  return result(seconds_now() - begin, is_done() ? 0 : stop.requested());
 }
 
 }  // namespace shira

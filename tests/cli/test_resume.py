@@ -26,22 +26,45 @@ KEYS = {
     "eval_steps": 10,
     "save_steps": 4,
 }
-RESULT = {"shira": "adapter_model.safetensors", "full": "model.safetensors"}
+# Whatever a run can do besides: packed samples of uneven length, another part of a set in each epoch, masks from
+# gradients in several passes, the best checkpoint, samples, event files.
+EVERYTHING = KEYS | {
+    "sample_packing": True,
+    "shira_mask": "snip",
+    "shira_calibration_batches": 3,
+    "shira_calibration_memory": 1e-5,
+    "load_best_model_at_end": True,
+    "early_stopping_patience": 50,
+    "sample_prompts": ["The dog"],
+    "report_to": "tensorboard",
+}
+KINDS = {
+    "shira": KEYS,
+    "full": KEYS | {"adapter": "full"},
+    "hooks": KEYS | {"shira_training": "hooks", "weight_decay": 0.0},
+    "everything": EVERYTHING,
+    "evaluating": KEYS | {"val_set_size": 0.8, "eval_steps": 2},  # most of the time is evaluation
+}
+
+
+def uneven_records(directory):
+    path = directory / "uneven.jsonl"
+    texts = [TEXT[i * 40 : i * 45 + 10] for i in range(24)]
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return [{"path": str(path), "type": "completion", "weight": 0.5}]
 
 
 class Run:
     """One configuration, run into many directories."""
 
-    def __init__(self, directory, adapter):
-        self.adapter = adapter
+    def __init__(self, directory, kind):
+        self.result = "model.safetensors" if kind == "full" else "adapter_model.safetensors"
         self.directory = directory
-        self.config = write_config(
-            directory / "c.yaml",
-            base_model=str(checkpoint("llama2")),
-            datasets=write_text(directory),
-            adapter=adapter,
-            **KEYS,
-        )
+        datasets = write_text(directory)
+        if kind == "everything":
+            datasets += uneven_records(directory)
+        keys = {"base_model": str(checkpoint("llama2")), "datasets": datasets}
+        self.config = write_config(directory / "c.yaml", **keys | KINDS[kind])
         self.whole = directory / "whole"
         run_shira(*self.command(self.whole))
 
@@ -61,7 +84,7 @@ class Run:
         return run_json(*self.command(out, "--resume"))
 
     def assert_same_as_whole(self, out):
-        name = RESULT[self.adapter]
+        name = self.result
         assert (out / name).read_bytes() == (self.whole / name).read_bytes()
         assert comparable(metrics_of(out)) == comparable(metrics_of(self.whole))
         assert not list(out.rglob("*.tmp"))
@@ -71,8 +94,13 @@ def comparable(records):
     return [{k: v for k, v in record.items() if k != "tokens_per_second"} for record in records]
 
 
-@pytest.fixture(scope="module", params=["shira", "full"])
+@pytest.fixture(scope="module", params=["shira", "full", "everything"])
 def run(request, tmp_path_factory):
+    return Run(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture(scope="module", params=["hooks", "evaluating"])
+def other_run(request, tmp_path_factory):
     return Run(tmp_path_factory.mktemp(request.param), request.param)
 
 
@@ -131,9 +159,13 @@ def test_signal_saves_and_resume_equals_the_whole(run, tmp_path, number, code):
     answer = json.loads(stdout)
     assert answer["interrupted"] is True and moment <= answer["step"] < STEPS
     assert checkpoints(out)[-1] == f"checkpoint-{answer['step']}"
-    assert not (out / RESULT[run.adapter]).exists(), "only a finished run has a result"
+    assert not (out / run.result).exists(), "only a finished run has a result"
     assert run.resume(out)["step"] == STEPS
     run.assert_same_as_whole(out)
+
+
+def test_a_signal_in_an_evaluation_or_with_hooks(other_run, tmp_path):
+    test_signal_saves_and_resume_equals_the_whole(other_run, tmp_path, signal.SIGTERM, 143)
 
 
 def test_second_signal_ends_at_once_and_loses_nothing_saved(shira_run, tmp_path):
@@ -207,7 +239,9 @@ def test_killed_while_saving(run, tmp_path):
 
 
 def files_of(out):
-    return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    """Contents by name; each start adds an event file of its own."""
+    files = [path for path in out.rglob("*") if path.is_file() and "tensorboard" not in path.parts]
+    return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
 
 def test_resume_of_a_finished_run_changes_nothing(run, tmp_path):
@@ -219,7 +253,7 @@ def test_resume_of_a_finished_run_changes_nothing(run, tmp_path):
     assert answer["step"] == STEPS and answer["interrupted"] is False
     records = metrics_of(run.whole)
     assert answer["first_eval_loss"] == records[0]["eval_loss"]
-    assert answer["eval_loss"] == records[-1]["eval_loss"]
+    assert answer["eval_loss"] == [r["eval_loss"] for r in records if "eval_loss" in r][-1]
     after = files_of(out)
     after.pop("config.yaml")
     assert after == before

@@ -102,7 +102,7 @@ class RawTensor:
         """The values, flat: float32 for BF16 and F32, integers as they are."""
         if self.dtype == "BF16":
             return (numpy.frombuffer(self.data, "<u2").astype("<u4") << 16).view("<f4")
-        kinds = {"F32": "<f4", "F16": "<f2", "I64": "<i8", "U8": "u1"}
+        kinds = {"F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "u1"}
         return numpy.frombuffer(self.data, kinds[self.dtype])
 
 

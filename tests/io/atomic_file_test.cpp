@@ -1,13 +1,12 @@
 // What is on disk after success, failure and crashes.
 #include "expect_error.h"
+#include "file_size_limit.h"
 #include "temporary_directory.h"
 
 #include <shira/base/error.h>
 #include <shira/io/atomic_file.h>
 
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,25 +26,6 @@ std::set<std::string> names_in(const fs::path& directory) {
 }
 
 using Names = std::set<std::string>;
-
-/// Makes writes beyond `bytes` of a file fail, as a full disk does, while it is in scope.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) {
-    ::getrlimit(RLIMIT_FSIZE, &old_);
-    const rlimit small{bytes, old_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &small);
-    handler_ = ::signal(SIGXFSZ, SIG_IGN);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &old_);
-    ::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit old_{};
-  void (*handler_)(int);
-};
 
 TEST(AtomicFileTest, FileHasNoNameUntilCommit) {
   TemporaryDirectory directory;
@@ -186,20 +166,62 @@ TEST(WriteDirectoryTest, ALinkKeepsPointingToItsReplacedTarget) {
   EXPECT_EQ(read_file(directory / "real/a"), "x");
 }
 
-TEST(WriteDirectoryTest, RemovesWhatAKilledProcessLeftButNothingElse) {
-  TemporaryDirectory directory;
+/// A process id that no process has.
+std::string dead_process() {
   const pid_t gone = ::fork();
   if (gone == 0) ::_exit(0);
   ::waitpid(gone, nullptr, 0);
-  const std::string dead = "run." + std::to_string(gone) + "-1.tmp";
-  const std::string alive = "run." + std::to_string(::getppid()) + "-1.tmp";
-  const Names others{alive, "run.tmp", "run.backup", "run2." + std::to_string(gone) + "-1.tmp"};
-  for (const auto& name : others) fs::create_directory(directory / name);
-  fs::create_directories(directory / dead / "half");
+  return std::to_string(gone);
+}
+
+TEST(WriteDirectoryTest, RemovesWhatAKilledProcessLeftOfTheSameNameAndNothingElse) {
+  TemporaryDirectory directory;
+  const std::string dead = dead_process();
+  Names names{"run." + std::to_string(::getppid()) + "-1.tmp", "run.tmp", "run.backup",
+              "run2." + dead + "-1.tmp", "run.a." + dead + "-1.tmp"};
+  for (const auto& name : names) fs::create_directory(directory / name);
+  fs::create_directories(directory / ("run." + dead + "-1.tmp") / "half");
   write_directory(directory / "run", [](const fs::path&) {});
-  Names expected = others;
-  expected.insert("run");
-  EXPECT_EQ(names_in(directory.path()), expected);
+  names.insert("run");
+  EXPECT_EQ(names_in(directory.path()), names);
+}
+
+TEST(RemoveLeftoversTest, RemovesTheTemporariesOfDeadProcessesOfAnyName) {
+  TemporaryDirectory directory;
+  const std::string dead = dead_process();
+  fs::create_directories(directory / ("checkpoint-20." + dead + "-4294967295.tmp") / "half");
+  for (const std::string target : {"config.yaml", "a.1-1.tmp", "metrics.jsonl"}) {
+    write_file(directory / (target + "." + dead + "-7.tmp"), "half");
+  }
+  remove_leftovers(directory.path());
+  EXPECT_EQ(names_in(directory.path()), Names{});
+}
+
+TEST(RemoveLeftoversTest, AnEarlierProcessOfOurNumberIsDead) {
+  TemporaryDirectory directory;
+  const std::string ours = std::to_string(::getpid());
+  write_file(directory / ("a." + ours + "-1.tmp"), "half");
+  remove_leftovers(directory.path(), "a");
+  EXPECT_EQ(names_in(directory.path()).size(), 1u) << "another thread may be writing a";
+  remove_leftovers(directory.path());
+  EXPECT_EQ(names_in(directory.path()), Names{});
+}
+
+TEST(RemoveLeftoversTest, LeavesLiveProcessesAndOtherNamesAlone) {
+  TemporaryDirectory directory;
+  const std::string dead = dead_process();
+  for (const std::string& name :
+       {"a." + std::to_string(::getppid()) + "-1.tmp", std::string("notes.tmp"),
+        std::string("checkpoint-38.tmp"), std::string("a.0-1.tmp"), "a." + dead + "-1",
+        "a." + dead + ".tmp", "a." + dead + "-.tmp", "a." + dead + "-x.tmp",
+        "a." + dead + "-1x.tmp", "a.-" + dead + "-1.tmp", "a.x" + dead + "-1.tmp",
+        "." + dead + "-1.tmp", dead + "-1.tmp", "a." + dead + "-99999999999.tmp"}) {
+    write_file(directory / name, "x");
+  }
+  const Names before = names_in(directory.path());
+  EXPECT_EQ(before.size(), 14u);
+  remove_leftovers(directory.path());
+  EXPECT_EQ(names_in(directory.path()), before);
 }
 
 TEST(WriteDirectoryTest, AFileOfThatNameOrAMissingParentIsAnError) {
@@ -207,7 +229,14 @@ TEST(WriteDirectoryTest, AFileOfThatNameOrAMissingParentIsAnError) {
   write_file(directory / "a", "x");
   const auto fill = [](const fs::path&) { FAIL() << "must not be called"; };
   expect_error<IoError>([&] { write_directory(directory / "a", fill); }, {"/a", "is a file"});
-  expect_error<IoError>([&] { write_directory(directory / "missing/a", fill); }, {"No such file"});
+  try {
+    write_directory(directory / "missing/a", fill);
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const IoError& error) {
+    const std::string parent = (directory / "missing").string();
+    EXPECT_EQ(error.what(),
+              "\"" + parent + "\": no such directory, needed to write \"" + parent + "/a\"");
+  }
 }
 
 }  // namespace

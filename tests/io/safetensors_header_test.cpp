@@ -115,7 +115,7 @@ TEST(SafetensorsHeaderTest, FieldsOfTheWrongType) {
 
 TEST(SafetensorsHeaderTest, UnknownDTypeNamesTheSupportedOnes) {
   expect_entry_refused(entry(R"("F8_E4M3")", "[1]", "[0,1]"), 1,
-                       {"\"F8_E4M3\"", "F64, F32, F16, BF16, I64, I32 and U8"});
+                       {"\"F8_E4M3\"", "F64, F32, F16, BF16, I64, I32, U8 and BOOL"});
   expect_entry_refused(entry(R"("u8")", "[1]", "[0,1]"), 1, {"not supported"});
 }
 

@@ -49,7 +49,7 @@ TEST(SafetensorsTest, EveryDTypeSurvives) {
   TemporaryDirectory directory;
   const std::array<std::uint64_t, 2> data{0x0123456789abcdef, 0xfedcba9876543210};
   for (const DType dtype : {DType::kF64, DType::kF32, DType::kF16, DType::kBF16, DType::kI64,
-                            DType::kI32, DType::kU8}) {
+                            DType::kI32, DType::kU8, DType::kBool}) {
     write_safetensors(directory / "a", {{"x", dtype, {2}, data.data()}});
     const SafetensorsFile file(directory / "a");
     EXPECT_EQ(file.view("x").dtype, dtype);

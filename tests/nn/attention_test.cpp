@@ -50,6 +50,51 @@ TEST(CausalAttention, ThroughACacheInPiecesEqualsTheWhole) {
   expect_error<ShapeError>([&] { cache.append(heads.key, heads.value); }, {"capacity of 7"});
 }
 
+TEST(CausalAttention, PackedSamplesSeeThemselvesOnly) {
+  const Heads heads;
+  const torch::Tensor packed = causal_attention(heads.query, heads.key, heads.value,
+                                                attention_pattern({.cu_seqlens = {0, 4, 7}}, 0, 7));
+  for (const auto& [begin, length] : {std::pair{0, 4}, {4, 3}}) {
+    const torch::Tensor alone =
+        causal_attention(heads.query.narrow(2, begin, length), heads.key.narrow(2, begin, length),
+                         heads.value.narrow(2, begin, length));
+    EXPECT_TRUE(packed.narrow(2, begin, length).equal(alone));
+  }
+}
+
+TEST(AttentionPattern, PaddingIsSeenByNoneButItself) {
+  const SequenceLayout layout = {.left_padding = at::tensor({2, 0}, torch::kInt64)};
+  const torch::Tensor expected = at::tensor({1, 0, 0, 0,  //
+                                             0, 1, 0, 0,  //
+                                             0, 0, 1, 0,  //
+                                             0, 0, 1, 1})
+                                     .view({4, 4});
+  const torch::Tensor visible = attention_pattern(layout, 0, 4).visible.to(torch::kInt32);
+  EXPECT_TRUE(visible[0][0].equal(expected.to(torch::kInt32)));
+  EXPECT_TRUE(visible[1][0].equal(at::ones({4, 4}, torch::kInt32).tril()));
+  // With two positions cached: the last two rows.
+  const torch::Tensor later = attention_pattern(layout, 2, 2).visible.to(torch::kInt32);
+  EXPECT_TRUE(later.equal(visible.slice(2, 2)));
+}
+
+TEST(SequenceLayout, PositionsCountFromEachTextsBeginning) {
+  const auto ints = [](std::vector<std::int64_t> values) { return at::tensor(values); };
+  EXPECT_TRUE(positions_in({}, 3, 2).equal(ints({3, 4})));
+  EXPECT_TRUE(positions_in({.cu_seqlens = {0, 2, 5}}, 0, 5).equal(ints({0, 1, 0, 1, 2})));
+  const SequenceLayout padded = {.left_padding = ints({2, 0})};
+  EXPECT_TRUE(positions_in(padded, 1, 3).equal(ints({0, 0, 1, 1, 2, 3}).view({2, 3})));
+}
+
+TEST(Rotary, TablesOfAnyPositionsAreThoseOfTheConsecutiveOnes) {
+  const Rotary rotary(6, 100.0, Llama3RopeScaling{});
+  const Rotary::Tables all = rotary.tables(0, 9, torch::kFloat32);
+  const torch::Tensor places = at::tensor({5, 0, 8, 8}, torch::kInt64);
+  const Rotary::Tables row = rotary.tables(places, torch::kFloat32);
+  EXPECT_TRUE(row.cos.equal(all.cos.index_select(0, places)));
+  const Rotary::Tables rows = rotary.tables(places.view({2, 2}), torch::kFloat32);
+  EXPECT_TRUE(rows.sin.equal(all.sin.index_select(0, places).view({2, 1, 2, 6})));
+}
+
 TEST(Rotary, TurnsEachPairByPositionTimesFrequency) {
   // head_dim 4, theta 100: frequencies 1 and 0.1; half-split pairs are (0, 2) and (1, 3).
   const Rotary rotary(4, 100.0, std::nullopt);

@@ -52,7 +52,7 @@ TEST_F(MetricsFileTest, OpeningAgainAppends) {
 TEST_F(MetricsFileTest, TruncatingDropsLaterStepsAndWritingGoesOn) {
   MetricsFile file(path_);
   for (const std::int64_t step : {10, 20, 30}) file.write({{"step", step}, {"loss", 1.0}});
-  file.truncate_after(20);
+  file.truncate_after(20, 20);
   file.write({{"step", 30}, {"loss", 0.5}});
   EXPECT_EQ(text(),
             "{\"step\":10,\"loss\":1.0}\n{\"step\":20,\"loss\":1.0}\n{\"step\":30,\"loss\":0.5}\n");
@@ -61,22 +61,35 @@ TEST_F(MetricsFileTest, TruncatingDropsLaterStepsAndWritingGoesOn) {
 TEST_F(MetricsFileTest, TruncatingDropsATornLastLine) {
   write_file(path_, "{\"step\":1}\n{\"step\":2,\"lo");
   MetricsFile file(path_);
-  file.truncate_after(5);
+  file.truncate_after(5, 5);
   file.write({{"step", 3}});
   EXPECT_EQ(text(), "{\"step\":1}\n{\"step\":3}\n");
 }
 
 TEST_F(MetricsFileTest, TruncatingKeepsAWholeLastLineWithoutItsNewline) {
   write_file(path_, "{\"step\":1}\n{\"step\":2}");
-  MetricsFile(path_).truncate_after(2);
+  MetricsFile(path_).truncate_after(2, 2);
   EXPECT_EQ(text(), "{\"step\":1}\n{\"step\":2}\n");
 }
 
 TEST_F(MetricsFileTest, TruncatingAtMinusOneStartsOver) {
   MetricsFile file(path_);
   file.write({{"step", 0}});
-  file.truncate_after(-1);
+  file.truncate_after(-1, -1);
   EXPECT_EQ(text(), "");
+}
+
+TEST_F(MetricsFileTest, TruncatingDropsAnEvaluationThatTheStateDoesNotKnow) {
+  MetricsFile file(path_);
+  for (const std::int64_t step : {10, 20}) {
+    file.write({{"step", step}, {"loss", 1.0}});
+    file.write({{"step", step}, {"eval_loss", 2.0}});
+    file.write({{"step", step}, {"prompt", "a"}, {"sample", "b"}});
+  }
+  file.truncate_after(20, 10);
+  EXPECT_EQ(text(),
+            "{\"step\":10,\"loss\":1.0}\n{\"step\":10,\"eval_loss\":2.0}\n"
+            "{\"step\":10,\"prompt\":\"a\",\"sample\":\"b\"}\n{\"step\":20,\"loss\":1.0}\n");
 }
 
 TEST_F(MetricsFileTest, AFileThatCannotBeWrittenIsAnIoError) {

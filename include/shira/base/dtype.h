@@ -9,7 +9,7 @@
 
 namespace shira {
 
-enum class DType { kF64, kF32, kF16, kBF16, kI64, kI32, kU8 };
+enum class DType { kF64, kF32, kF16, kBF16, kI64, kI32, kU8, kBool };
 
 /// Bytes of one element.
 SHIRA_API std::size_t item_size(DType dtype);

@@ -1,5 +1,5 @@
-// Samples to batches: every batch is a function of (epoch, number), so that a resumed run needs no
-// state to go on where it stopped.
+// Samples to batches: every batch is a function of (seed, epoch, number), so that a resumed run
+// needs no state to go on where it stopped.
 #pragma once
 
 #include <shira/base/export.h>
@@ -22,27 +22,56 @@ using Batch = std::map<std::string, torch::Tensor>;
 /// kIgnoreLabel, "attention_mask" (B, T) int64.
 SHIRA_API Batch collate(const std::vector<const Sample*>& samples);
 
+struct LoaderOptions {
+  std::int64_t batch_size = 1;
+  std::optional<std::uint64_t> shuffle_seed = std::nullopt;  // without: the samples' own order
+  std::int64_t packing_len = 0;  // > 0: a batch is batch_size sequences of at most so many tokens
+};
+
+/// Batches of one epoch after another. An epoch takes every sample of a set floor(weight) times,
+/// and round(frac(weight) * samples) of them once more, drawn anew for each epoch.
+///
+/// Without packing a batch is what collate makes, and an epoch's last one may be smaller. With
+/// packing it is one row of N tokens without padding: "input_ids", "labels" and "attention_mask"
+/// (1, N), and "cu_seqlens" (samples + 1) int64, where each sample starts, then N
+/// (flash-attention's convention). The label at each start is kIgnoreLabel: nothing is predicted
+/// across samples.
 class SHIRA_API DataLoader {
  public:
-  /// With `shuffle_seed` each epoch has its own order; without, the samples' own.
-  DataLoader(std::vector<Sample> samples, std::int64_t batch_size,
-             std::optional<std::uint64_t> shuffle_seed);
+  /// ConfigError for a weight that takes nothing; ShapeError for a sample that is empty, does not
+  /// have one label an id, or is longer than packing_len.
+  DataLoader(std::vector<SampleSet> sets, LoaderOptions options);
 
+  /// Samples of all sets, whatever their weights.
   std::int64_t sample_count() const { return static_cast<std::int64_t>(samples_.size()); }
-  /// The last one may be smaller.
-  std::int64_t batches_per_epoch() const;
+  /// Epochs may differ when packing.
+  std::int64_t batches_in_epoch(std::int64_t epoch);
   Batch batch(std::int64_t epoch, std::int64_t number);
-  /// XXH3-64 over all ids and labels: tells a resumed run that the data are the same.
+  /// XXH3-64 over ids, labels, weights and packing_len: tells a resumed run that its data are the
+  /// same.
   std::uint64_t fingerprint() const;
 
  private:
-  void order_epoch(std::int64_t epoch);
+  struct Share {  // a set: `count` of samples_, from `begin`
+    std::int64_t begin;
+    std::int64_t count;
+    double weight;
+  };
+
+  void check_samples() const;
+  std::int64_t samples_in_epoch() const;
+  std::vector<std::int64_t> taken_samples(std::int64_t epoch) const;
+  void prepare(std::int64_t epoch);
+  void cut_into_batches();
+  void pack_into_batches(std::int64_t epoch);
 
   std::vector<Sample> samples_;
-  std::int64_t batch_size_;
-  std::optional<std::uint64_t> shuffle_seed_;
-  std::int64_t ordered_epoch_ = -1;
-  std::vector<std::int64_t> order_;
+  std::vector<Share> shares_;
+  LoaderOptions options_;
+  std::optional<std::int64_t> epoch_;  // the one that order_ and bounds_ describe
+  std::vector<std::int64_t> order_;    // samples, as they are taken
+  std::vector<std::int64_t> bounds_;   // batch i takes order_ from bounds_[i] to bounds_[i + 1]
+  std::map<std::int64_t, std::int64_t> packed_batches_;  // in the epochs seen so far
 };
 
 }  // namespace shira

@@ -18,7 +18,7 @@ namespace shira {
 
 /// The trained values sit in the sockets of the target layers until this object goes out of scope;
 /// the weights keep what was trained.
-class SHIRA_API PackedShira : public TrainingMethod {
+class SHIRA_API PackedShira : public SparseTraining {
  public:
   /// `masks` has one mask for each target, by parameter name. ConfigError for a float16 base.
   PackedShira(std::vector<LinearTarget> targets, const MaskMap& masks);
@@ -31,8 +31,8 @@ class SHIRA_API PackedShira : public TrainingMethod {
   /// Scatters the values, rounded to the weight's dtype.
   void publish() override;
 
-  /// The trained weights as they are in the model, bit for bit.
-  SparseAdapter extract() const;
+  void start_from(const SparseAdapter& adapter) override;
+  SparseAdapter extract() const override;
 
  private:
   struct Layer {

@@ -20,12 +20,16 @@ struct LinearTarget {
   std::string parameter_name() const { return name + ".weight"; }
 };
 
+/// What to do with a target whose weight another module shares (a tied head).
+enum class SharedWeights { kRefused, kAllowed };
+
 /// The linear layers whose name equals a pattern or ends with "." + pattern, in the model's order;
 /// "all-linear" means every one but lm_head, as PEFT has it. ConfigError for a pattern that matches
-/// nothing (it lists the layer names that there are) and for a chosen weight that another module
-/// shares.
-SHIRA_API std::vector<LinearTarget> select_targets(const torch::nn::Module& model,
-                                                   const std::vector<std::string>& patterns);
+/// nothing (it lists the layer names that there are) and, unless allowed, for a chosen weight that
+/// another module shares.
+SHIRA_API std::vector<LinearTarget> select_targets(
+    const torch::nn::Module& model, const std::vector<std::string>& patterns,
+    SharedWeights shared = SharedWeights::kRefused);
 
 /// The targets' weights by parameter name.
 SHIRA_API std::vector<NamedTensor> target_weights(const std::vector<LinearTarget>& targets);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <shira/base/export.h>
+#include <shira/sparse/sparse_adapter.h>
 #include <shira/sparse/tensor_file.h>
 
 #include <vector>
@@ -17,6 +18,16 @@ class SHIRA_API TrainingMethod {
   /// Brings the model up to date with the parameters; called after each optimiser step and after a
   /// checkpoint was restored.
   virtual void publish() = 0;
+};
+
+/// A way of training that changes masked entries only: its result is a sparse adapter.
+class SHIRA_API SparseTraining : public TrainingMethod {
+ public:
+  /// Sets the trained entries to the values of `adapter`, whose masks are the trained ones.
+  virtual void start_from(const SparseAdapter& adapter) = 0;
+  /// The trained weights as they are in the model, bit for bit, as an adapter for the weights that
+  /// the model had at first.
+  virtual SparseAdapter extract() const = 0;
 };
 
 }  // namespace shira

@@ -33,7 +33,7 @@ class SHIRA_API LlamaAttentionImpl : public torch::nn::Module {
                      const ParameterSource& source);
   /// `hidden` (B, T, hidden_size); with a cache the T positions follow the cached ones.
   torch::Tensor forward(const torch::Tensor& hidden, const nn::Rotary::Tables& rotary,
-                        nn::KvCacheLayer* cache);
+                        nn::KvCacheLayer* cache, const nn::AttentionPattern& pattern);
 
   nn::Linear q_proj{nullptr}, k_proj{nullptr}, v_proj{nullptr}, o_proj{nullptr};
 
@@ -60,7 +60,8 @@ class SHIRA_API LlamaBlockImpl : public torch::nn::Module {
   LlamaBlockImpl(const LlamaConfig& config, const std::string& prefix,
                  const ParameterSource& source);
   torch::Tensor forward(torch::Tensor hidden, const nn::Rotary::Tables& rotary,
-                        nn::KvCacheLayer* cache = nullptr);
+                        nn::KvCacheLayer* cache = nullptr,
+                        const nn::AttentionPattern& pattern = {});
 
   LlamaAttention self_attn{nullptr};
   LlamaMlp mlp{nullptr};
@@ -85,8 +86,9 @@ class SHIRA_API LlamaImpl : public torch::nn::Module {
 
   /// `ids` (B, T) int64 -> the final norm's output (B, T, hidden_size). With a cache (one layer
   /// each) the T positions follow the cached ones and are appended to it. Right padding needs no
-  /// mask: causal attention never looks at it.
-  torch::Tensor hidden(const torch::Tensor& ids, KvCache* cache = nullptr);
+  /// layout: causal attention never looks at it. ShapeError for a layout that does not fit.
+  torch::Tensor hidden(const torch::Tensor& ids, KvCache* cache = nullptr,
+                       const nn::SequenceLayout& layout = {});
   /// (..., hidden_size) -> (..., vocab_size).
   torch::Tensor logits(const torch::Tensor& hidden);
 

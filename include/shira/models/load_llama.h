@@ -17,7 +17,8 @@ struct LoadOptions {
   /// The dtype of all weights; without it the checkpoint's own.
   std::optional<torch::ScalarType> dtype = std::nullopt;
   /// Parameters (by name) that training or a switcher may write: copied into owned memory. The
-  /// others stay in the mapped file where their dtype allows. Without it: all but the embedding.
+  /// others stay in the mapped file where their dtype allows. Without it: all but an embedding that
+  /// the head does not share.
   std::function<bool(const std::string&)> writable = nullptr;
 };
 

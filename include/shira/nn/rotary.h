@@ -25,9 +25,11 @@ class SHIRA_API Rotary {
   Rotary(std::int64_t head_dim, double theta, std::optional<Llama3RopeScaling> scaling);
 
   struct Tables {
-    torch::Tensor cos;  // (T, head_dim)
-    torch::Tensor sin;  // (T, head_dim)
+    torch::Tensor cos;  // (T, head_dim), or (B, 1, T, head_dim)
+    torch::Tensor sin;
   };
+  /// For `positions` (T) or (B, T), in `dtype`.
+  Tables tables(const torch::Tensor& positions, torch::ScalarType dtype) const;
   /// For positions [start, start + length), in `dtype`.
   Tables tables(std::int64_t start, std::int64_t length, torch::ScalarType dtype) const;
 

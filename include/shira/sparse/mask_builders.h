@@ -33,9 +33,28 @@ using MaskBuilder = std::function<SparseMask(const std::string&, const torch::Te
 /// the same on every platform, different for each parameter.
 SHIRA_API MaskBuilder rand_mask(MaskBudget budget, std::uint64_t seed);
 
+/// What a struct mask trains whole.
+enum class StructAxis { kRow, kColumn };
+
+/// Evenly spaced whole rows (or columns) and the main diagonal (i, i * in / out): of high rank, and
+/// nearly orthogonal to a mask with other rows. Row j of n is (offset + j * out / n) mod out, where
+/// n = round((nnz - diagonal) / in), at least 1; columns likewise. So the count is near the budget
+/// for a large tensor and above it for a small one.
+SHIRA_API MaskBuilder struct_mask(MaskBudget budget, StructAxis axis = StructAxis::kRow,
+                                  std::int64_t offset = 0);
+
 /// The `band`-th group of nnz entries in descending order of abs(W), ties by lower index; 0 is the
 /// top. Bands of one budget share no entry. ConfigError where the tensor has no such band.
 SHIRA_API MaskBuilder wm_mask(MaskBudget budget, std::int64_t band = 0);
+
+/// The entries of ranks [skip, skip + nnz) in descending order of abs(score), ties by lower index.
+/// `scores` has the weight's shape and a floating-point dtype; ShapeError for NaN.
+SHIRA_API SparseMask mask_of_largest(const torch::Tensor& scores, std::int64_t nnz,
+                                     std::int64_t skip = 0);
+
+/// Masks made elsewhere. ConfigError for a parameter that has none, ShapeError for one of another
+/// shape.
+SHIRA_API MaskBuilder given_mask(MaskMap masks);
 
 /// One mask for each parameter.
 SHIRA_API MaskMap build_masks(const std::vector<NamedTensor>& parameters,

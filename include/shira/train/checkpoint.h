@@ -20,7 +20,12 @@ struct TrainerState {
   /// Loss sum and term count since the last logged step.
   double window_loss = 0.0;
   std::int64_t window_terms = 0;
+  std::int64_t evaluated_step = -1;  // of the last evaluation; -1 = none
   std::optional<double> first_eval_loss;
+  std::optional<double> last_eval_loss;
+  std::optional<double> best_eval_loss;
+  std::int64_t best_step = 0;  // where best_eval_loss was measured
+  std::int64_t evaluations_without_improvement = 0;
   /// What must be equal for the position to mean the same: data fingerprint, batch sizes, ...
   std::map<std::string, std::string> identity;
   /// What must be equal for the resumed run to give the same bits: schedule, threads, LibTorch.
@@ -43,7 +48,13 @@ SHIRA_API TrainerState load_checkpoint(const std::filesystem::path& checkpoint,
 SHIRA_API std::optional<std::filesystem::path> latest_checkpoint(
     const std::filesystem::path& output_dir);
 
-/// Removes all but the newest `keep` checkpoints (0 = keeps all) and what killed runs left behind.
-SHIRA_API void prune_checkpoints(const std::filesystem::path& output_dir, std::int64_t keep);
+/// `output_dir`/checkpoint-<step>.
+SHIRA_API std::filesystem::path checkpoint_path(const std::filesystem::path& output_dir,
+                                                std::int64_t step);
+
+/// Removes all but the newest `keep` checkpoints (0 = keeps all) and that of step `best`, and what
+/// killed runs left behind.
+SHIRA_API void prune_checkpoints(const std::filesystem::path& output_dir, std::int64_t keep,
+                                 std::optional<std::int64_t> best = std::nullopt);
 
 }  // namespace shira

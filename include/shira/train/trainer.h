@@ -2,14 +2,16 @@
 #pragma once
 
 #include <shira/base/export.h>
+#include <shira/data/batch_reader.h>
 #include <shira/data/data_loader.h>
 #include <shira/methods/training_method.h>
 #include <shira/train/checkpoint.h>
 #include <shira/train/lr_schedule.h>
-#include <shira/train/metrics.h>
 #include <shira/train/objective.h>
 #include <shira/train/optimizer.h>
-#include <shira/train/progress.h>
+#include <shira/train/run_log.h>
+#include <shira/train/step_schedule.h>
+#include <shira/train/stop_signal.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -18,6 +20,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace shira {
 
@@ -34,11 +37,16 @@ struct TrainerOptions {
   std::int64_t eval_steps = 0;  // 0 = before the first step and at the end only
   std::int64_t save_steps = 0;  // 0 = at the end only
   std::int64_t save_total_limit = 2;
+  /// Ends after so many evaluations in a row without a lower loss.
+  std::optional<std::int64_t> early_stopping_patience = std::nullopt;
+  /// Saves a checkpoint at every lowest evaluation loss, keeps it, and makes it the result.
+  bool load_best_model_at_end = false;
+  bool tensorboard = false;
   std::filesystem::path output_dir;
   /// What TrainerState's maps hold beside the trainer's own entries: settings of model and method.
   std::map<std::string, std::string> identity = {};
   std::map<std::string, std::string> surroundings = {};
-  bool resume = false;  // from the newest checkpoint, if there is one
+  std::optional<std::filesystem::path> resume_from = std::nullopt;  // a checkpoint of this run
 };
 
 /// The parts of a run, borrowed by the trainer.
@@ -50,24 +58,31 @@ struct TrainerParts {
   DataLoader* validation = nullptr;
   /// Writes what the run is for (an adapter, a checkpoint) into an existing directory.
   std::function<void(const std::filesystem::path&)> save_result;
+  /// What the model makes of the run's prompts now; asked at every evaluation. May be empty.
+  std::function<std::vector<SampleText>()> sample_texts = nullptr;
 };
 
 struct TrainResult {
   std::int64_t step = 0;  // optimiser steps done in all
   std::int64_t total_steps = 0;
-  int stop_signal = 0;  // SIGINT or SIGTERM when it ended the run early (state is saved)
+  int stop_signal = 0;         // SIGINT or SIGTERM when it ended the run early (state is saved)
+  bool stopped_early = false;  // early_stopping_patience ran out
   std::optional<double> first_eval_loss;  // before training
   std::optional<double> last_eval_loss;
-  double seconds = 0.0;    // of this call
-  std::int64_t items = 0;  // tokens trained on in this call
+  std::optional<double> best_eval_loss;
+  std::int64_t best_step = 0;
+  double seconds = 0.0;              // of this call
+  double median_step_seconds = 0.0;  // of this call's training steps; 0 when there was none
+  std::int64_t items = 0;            // tokens trained on in this call
+  double items_per_second = 0.0;     // while training
 };
 
 class SHIRA_API Trainer {
  public:
   Trainer(TrainerParts parts, TrainerOptions options);
 
-  /// Opens output_dir and restores the newest checkpoint when resuming. A checkpoint that does not
-  /// fit throws before any file was changed. run() calls it if nobody did.
+  /// Opens output_dir and restores resume_from. A checkpoint that does not fit throws before any
+  /// file was changed. run() calls it if nobody did.
   void start();
 
   /// Trains to the end, or until SIGINT or SIGTERM (finishes the step and saves). A NaN or infinite
@@ -75,34 +90,48 @@ class SHIRA_API Trainer {
   TrainResult run();
 
  private:
-  struct GroupBatch {
-    std::int64_t number;
-    Batch batch;
+  struct Group {
+    std::int64_t epoch = 0;
+    std::int64_t first = 0;  // number of batches[0]
+    std::vector<Batch> batches;
   };
 
-  std::int64_t steps_per_epoch() const;
   std::map<std::string, std::string> identity() const;
   std::map<std::string, std::string> surroundings() const;
   std::vector<NamedTensor> state_tensors() const;
   void restore(const std::filesystem::path& checkpoint);
-  std::vector<GroupBatch> fetch_group(std::int64_t step);
-  double backward(const GroupBatch& micro, std::int64_t step, std::int64_t terms);
+  void forget_missing_best();
+  Group fetch_group();
+  double backward(const Group& group, std::size_t i, std::int64_t terms);
   void train_step();
   double clip_gradients();
   void log_step(std::int64_t items, double seconds, double grad_norm);
-  double evaluate();
-  void evaluate_and_log();
+  bool is_due(std::int64_t every) const;
+  bool is_evaluation_due() const;
+  bool has_lost_patience() const;
+  bool is_done() const;
+  std::optional<double> evaluate(const StopSignal& stop);
+  void note_loss(double loss);
+  void evaluate_and_log(const StopSignal& stop);
   void save();
   void check_weights();
+  void train_until_done(const StopSignal& stop);
+  void save_final_result();
+  TrainResult result(double seconds, int stop_signal);
   std::string advice() const;
 
   TrainerParts parts_;
   TrainerOptions options_;
+  BatchReader reader_;
+  StepSchedule steps_;
+  std::int64_t total_steps_;
   LrSchedule schedule_;
   TrainerState state_;
-  TrainResult result_;
-  std::unique_ptr<MetricsFile> metrics_;
-  std::unique_ptr<ProgressBar> progress_;
+  std::int64_t saved_step_ = 0;  // of the newest checkpoint that holds state_
+  Group last_group_;
+  std::int64_t items_ = 0;
+  std::vector<double> step_seconds_;
+  std::unique_ptr<RunLog> log_;
 };
 
 }  // namespace shira

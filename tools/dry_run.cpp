@@ -1,0 +1,200 @@
+// shira train --dry_run: everything about a run but the training. Masks that would need gradients
+// are counted, not built.
+#include "numbers.h"
+#include "run_report.h"
+
+#include <shira/io/hub_cache.h>
+#include <shira/methods/targets.h>
+#include <shira/models/load_llama.h>
+#include <shira/nn/parameters.h>
+#include <shira/sparse/mask_builders.h>
+#include <shira/tasks/causal_lm.h>
+#include <shira/tasks/memory_estimate.h>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <iomanip>
+#include <iostream>
+#include <sstream>
+
+namespace shira::tools {
+namespace {
+
+struct TrainedTensor {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  std::int64_t trained = 0;
+
+  std::int64_t numel() const { return c10::multiply_integers(shape); }
+};
+
+/// One sample of a batch: all of its text, and the part that carries loss.
+struct SampleView {
+  std::string text;
+  std::string trained_text;
+  std::int64_t tokens = 0;
+  std::int64_t trained_tokens = 0;
+};
+
+struct DryRun {
+  std::vector<TrainedTensor> tensors;
+  std::int64_t trained = 0;
+  std::int64_t total = 0;
+  std::int64_t training_samples = 0;
+  std::int64_t validation_samples = 0;
+  std::int64_t total_steps = 0;
+  MemoryEstimate memory;
+  std::vector<SampleView> batch;
+};
+
+std::vector<TrainedTensor> full_tensors(const Llama& model) {
+  std::vector<TrainedTensor> tensors;
+  for (const auto& [name, tensor] : nn::unique_parameters(*model)) {
+    tensors.push_back({name, tensor.sizes().vec(), tensor.numel()});
+  }
+  return tensors;
+}
+
+/// By the budget alone.
+std::vector<TrainedTensor> budgeted_tensors(const RunConfig& config, const Llama& model) {
+  std::vector<TrainedTensor> tensors;
+  for (const auto& [name, weight] : target_weights(select_targets(*model, config.target_modules))) {
+    const MaskBudget budget{config.shira_density, config.shira_r};
+    tensors.push_back({name, weight.sizes().vec(), mask_nnz(budget, weight.sizes())});
+  }
+  return tensors;
+}
+
+std::vector<TrainedTensor> trained_tensors(const RunConfig& config, const Llama& model) {
+  if (config.adapter == "full") return full_tensors(model);
+  if (needs_calibration(config)) return budgeted_tensors(config, model);
+  std::vector<TrainedTensor> tensors;
+  for (const auto& [name, mask] : make_masks(config, model, nullptr)) {
+    tensors.push_back({name, mask.shape(), mask.nnz()});
+  }
+  return tensors;
+}
+
+SampleView view_of(const Tokenizer& tokenizer, const TokenIds& ids, const TokenIds& labels) {
+  TokenIds trained;
+  std::ranges::copy_if(labels, std::back_inserter(trained),
+                       [](std::int64_t label) { return label != kIgnoreLabel; });
+  return {tokenizer.decode(ids), tokenizer.decode(trained), static_cast<std::int64_t>(ids.size()),
+          static_cast<std::int64_t>(trained.size())};
+}
+
+TokenIds ids_between(const torch::Tensor& row, std::int64_t begin, std::int64_t end) {
+  const auto* data = row.const_data_ptr<std::int64_t>();
+  return {data + begin, data + end};
+}
+
+/// The samples of a batch, padded rows or one packed row.
+std::vector<SampleView> views_of(const Tokenizer& tokenizer, const Batch& batch) {
+  std::vector<SampleView> views;
+  const torch::Tensor& ids = batch.at("input_ids");
+  const torch::Tensor& labels = batch.at("labels");
+  const auto add = [&](std::int64_t row, std::int64_t begin, std::int64_t end) {
+    views.push_back(view_of(tokenizer, ids_between(ids[row], begin, end),
+                            ids_between(labels[row], begin, end)));
+  };
+  if (batch.contains("cu_seqlens")) {
+    const TokenIds bounds = ids_between(batch.at("cu_seqlens"), 0, batch.at("cu_seqlens").numel());
+    for (std::size_t i = 0; i + 1 < bounds.size(); ++i) add(0, bounds[i], bounds[i + 1]);
+    return views;
+  }
+  for (std::int64_t row = 0; row < ids.size(0); ++row) {
+    add(row, 0, batch.at("attention_mask")[row].sum().item<std::int64_t>());
+  }
+  return views;
+}
+
+/// In memory-mapped weights: nothing is copied that the run would write.
+DryRun look(const RunConfig& config) {
+  const auto base = resolve_base_model(config.base_model);
+  const Llama model = load_llama(base, {.dtype = parse_base_dtype(config.base_dtype),
+                                        .writable = [](const std::string&) { return false; }});
+  const Tokenizer tokenizer(base);
+  check_tokenizer(model, tokenizer);
+  DatasetSplit data = load_datasets(config, tokenizer);
+  DryRun run;
+  run.tensors = trained_tensors(config, model);
+  std::int64_t largest = 0;
+  for (const TrainedTensor& tensor : run.tensors) {
+    run.trained += tensor.trained;
+    largest = std::max(largest, tensor.numel());
+  }
+  for (const auto& [name, tensor] : nn::unique_parameters(*model)) run.total += tensor.numel();
+  run.validation_samples = static_cast<std::int64_t>(data.validation.size());
+  DataLoader loader = make_train_loader(config, std::move(data.train));
+  run.training_samples = loader.sample_count();
+  StepSchedule steps([&loader](std::int64_t epoch) { return loader.batches_in_epoch(epoch); },
+                     config.gradient_accumulation_steps);
+  run.total_steps = config.max_steps ? *config.max_steps : steps.steps_in(config.num_epochs);
+  run.memory = estimate_memory(config, model, run.trained, largest);
+  run.batch = views_of(tokenizer, loader.batch(0, 0));
+  return run;
+}
+
+void print_tensors(const std::vector<TrainedTensor>& tensors) {
+  std::size_t width = 0;
+  for (const TrainedTensor& tensor : tensors) width = std::max(width, tensor.name.size());
+  for (const TrainedTensor& tensor : tensors) {
+    std::cout << "  " << std::left << std::setw(static_cast<int>(width) + 2) << tensor.name
+              << std::setw(16) << shape_text(tensor.shape) << std::right << std::setw(12)
+              << tensor.trained << "  " << percent_text(tensor.trained, tensor.numel()) << "\n";
+  }
+}
+
+void print_text(const DryRun& run) {
+  std::cout << "trained tensors:\n";
+  print_tensors(run.tensors);
+  std::cout << "trained parameters: " << run.trained << " of " << run.total << " ("
+            << percent_text(run.trained, run.total) << ")\n"
+            << "samples:            " << run.training_samples << " to train on, "
+            << run.validation_samples << " held out\n"
+            << "steps:              " << run.total_steps << "\n"
+            << "memory, about:      " << bytes_text(run.memory.total()) << " (weights "
+            << bytes_text(run.memory.weights) << ", training " << bytes_text(run.memory.training)
+            << ", activations " << bytes_text(run.memory.activations) << ")\n";
+  std::cout << "first batch:\n";
+  for (const SampleView& sample : run.batch) {
+    std::cout << "--- " << sample.tokens << " tokens\n" << sample.text << "\n";
+    if (sample.trained_text == sample.text) continue;
+    std::cout << "--- of which " << sample.trained_tokens << " carry loss\n"
+              << sample.trained_text << "\n";
+  }
+}
+
+void print_json(const DryRun& run) {
+  nlohmann::ordered_json object = {{"trained_parameters", run.trained},
+                                   {"total_parameters", run.total},
+                                   {"training_samples", run.training_samples},
+                                   {"validation_samples", run.validation_samples},
+                                   {"total_steps", run.total_steps},
+                                   {"memory_bytes",
+                                    {{"weights", run.memory.weights},
+                                     {"training", run.memory.training},
+                                     {"activations", run.memory.activations},
+                                     {"total", run.memory.total()}}}};
+  for (const TrainedTensor& tensor : run.tensors) {
+    object["tensors"].push_back(
+        {{"name", tensor.name}, {"shape", tensor.shape}, {"trained", tensor.trained}});
+  }
+  for (const SampleView& sample : run.batch) {
+    object["batch"].push_back({{"text", sample.text},
+                               {"trained_text", sample.trained_text},
+                               {"tokens", sample.tokens},
+                               {"trained_tokens", sample.trained_tokens}});
+  }
+  std::cout << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+}
+
+}  // namespace
+
+void print_dry_run(const RunConfig& config, bool json) {
+  const DryRun run = look(config);
+  json ? print_json(run) : print_text(run);
+}
+
+}  // namespace shira::tools
