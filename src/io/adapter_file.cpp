@@ -120,11 +120,19 @@ std::vector<std::int64_t> restart_pairs(const TensorView& view) {
   return pairs;
 }
 
+/// nlohmann_json would cast a fraction, or a number beyond int64, to something.
+std::int64_t whole_number(const json& value) {
+  SHIRA_CHECK(IoError, value.is_number_integer(), value.dump(), " is no whole number");
+  return value.get<std::int64_t>();
+}
+
 /// The shape of a target, checked to have between 1 and 2^31 - 1 entries.
 std::vector<std::int64_t> checked_shape(const json& record, std::int64_t& numel) {
-  const auto shape = record.at("shape").get<std::vector<std::int64_t>>();
+  std::vector<std::int64_t> shape;
+  SHIRA_CHECK(IoError, record.at("shape").is_array(), "the shape is no list");
   numel = 1;
-  for (std::int64_t size : shape) {
+  for (const json& entry : record.at("shape")) {
+    const std::int64_t size = shape.emplace_back(whole_number(entry));
     SHIRA_CHECK(IoError, size > 0 && numel <= INT32_MAX / size, "impossible shape ",
                 record.at("shape").dump());
     numel *= size;
@@ -140,7 +148,7 @@ AdapterFileTensor read_target(const SafetensorsFile& file, const std::string& na
   std::int64_t numel = 0;
   tensor.shape = checked_shape(record, numel);
   const TensorView values = file.view(name + ".values");
-  const auto nnz = record.at("nnz").get<std::int64_t>();
+  const auto nnz = whole_number(record.at("nnz"));
   SHIRA_CHECK(IoError, values.shape == std::vector<std::int64_t>{nnz} && nnz <= numel,
               "the values are not a vector of nnz = ", nnz, " entries of ", numel);
   tensor.dtype = values.dtype;
