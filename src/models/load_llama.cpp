@@ -105,7 +105,7 @@ void copy_other_files(const std::filesystem::path& base, const std::filesystem::
 Llama load_llama(const std::filesystem::path& directory, const LoadOptions& options) {
   const LlamaConfig config = read_llama_config(directory);
   const CheckpointFiles files(directory);
-  CheckpointSource source(files, options, options.dtype.value_or(stored_dtype(files)));
+  CheckpointSource source(files, options, options.dtype ? *options.dtype : stored_dtype(files));
   Llama model(config, [&source](const std::string& name, at::IntArrayRef shape) {
     return source.take(name, shape);
   });
