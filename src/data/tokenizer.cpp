@@ -1,5 +1,7 @@
 // The only file that knows sentencepiece. Its normaliser flags live in tokenizer.model and are
 // honoured by the library itself.
+#include "io/sentencepiece_model.h"
+
 #include <shira/base/error.h>
 #include <shira/data/tokenizer.h>
 #include <shira/io/atomic_file.h>
@@ -24,6 +26,17 @@ void check_tokenizer_file(const std::filesystem::path& directory) {
   throw IoError(directory.string() + ": no tokenizer.model. Supported: sentencepiece tokenizers.");
 }
 
+/// The bytes of tokenizer.model, checked to be safe for sentencepiece.
+std::string read_model(const std::filesystem::path& path) {
+  std::string model = read_file(path);
+  try {
+    detail::check_sentencepiece_model(model);
+  } catch (const IoError& error) {
+    throw IoError(detail::concat(path.string(), ": not a sentencepiece model: ", error.what(), "."));
+  }
+  return model;
+}
+
 bool flag(const nlohmann::json& config, const char* key, bool fallback) {
   return config.contains(key) && config[key].is_boolean() ? config[key].get<bool>() : fallback;
 }
@@ -39,7 +52,7 @@ struct Tokenizer::Model {
 Tokenizer::Tokenizer(const std::filesystem::path& directory) : model_(std::make_unique<Model>()) {
   check_tokenizer_file(directory);
   const auto path = directory / "tokenizer.model";
-  const auto status = model_->processor.LoadFromSerializedProto(read_file(path));
+  const auto status = model_->processor.LoadFromSerializedProto(read_model(path));
   SHIRA_CHECK(IoError, status.ok(), path.string(),
               ": not a sentencepiece model: ", status.ToString(), ".");
   if (!std::filesystem::exists(directory / "tokenizer_config.json")) return;
