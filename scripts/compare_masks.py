@@ -10,6 +10,7 @@ the mask of one tensor. Needs nothing but Python and build/bin/shira.
 
 import argparse
 import json
+import os
 import pathlib
 import platform
 import subprocess
@@ -21,9 +22,12 @@ RATES = (1e-2, 3e-2)
 DRAWN = "model.layers.0.self_attn.q_proj.weight"
 
 
-def shira(*args):
+def shira(threads, *args):
     result = subprocess.run(
-        [ROOT / "build" / "bin" / "shira", *map(str, args)], capture_output=True, text=True
+        [ROOT / "build" / "bin" / "shira", *map(str, args)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
     )
     if result.returncode != 0:
         raise SystemExit(f"shira {args[0]} failed:\n{result.stderr}")
@@ -62,7 +66,7 @@ def write_config(work, name, keys):
 
 def perplexity(args, work, *adapter):
     flags = ("--text", work / "held_out.txt", "--window", 128, "--json")
-    return shira("eval", "--base_model", args.base_model, *adapter, *flags)["perplexity"]
+    return shira(args.threads, "eval", "--base_model", args.base_model, *adapter, *flags)["perplexity"]
 
 
 def train(args, work, mask, budget):
@@ -71,7 +75,7 @@ def train(args, work, mask, budget):
     for rate in RATES:
         name = f"{mask}-{budget[0]}{budget[1]}-{rate:g}"
         config = write_config(work, name, settings(args, work, mask, budget) | {"learning_rate": rate})
-        result = shira("train", config, "--json")
+        result = shira(args.threads, "train", config, "--json")
         after[rate] = perplexity(args, work, "--adapter", work / name)
         print(f"{name}: {result['trained_parameters']} trained, perplexity {after[rate]:.2f}", flush=True)
     return result["trained_parameters"], result["trained_parameters"] / result["total_parameters"], after
@@ -79,7 +83,7 @@ def train(args, work, mask, budget):
 
 def draw(args, work, mask, picture):
     config = write_config(work, f"drawn-{mask}", settings(args, work, mask, ("shira_r", 1)))
-    report = shira("mask", config, "--draw", DRAWN, "--picture", picture, "--json")
+    report = shira(args.threads, "mask", config, "--draw", DRAWN, "--picture", picture, "--json")
     return next(tensor for tensor in report["tensors"] if tensor["name"] == DRAWN)
 
 

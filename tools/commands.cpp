@@ -1,6 +1,7 @@
 #include "commands.h"
 
 #include <shira/base/error.h>
+#include <shira/io/hub_cache.h>
 #include <shira/tasks/training_run.h>
 
 #include <charconv>
@@ -34,7 +35,10 @@ LoadOptions with_dtype(LoadOptions options, const std::string& base_dtype) {
 }  // namespace
 
 void ModelFlags::add_to(CLI::App& command, bool with_dtype) {
-  command.add_option("--base_model", base_model, "HuggingFace checkpoint directory")->required();
+  command
+      .add_option("--base_model", base_model,
+                  "HuggingFace checkpoint directory, or org/name in the local HuggingFace cache")
+      ->required();
   command.add_option("--adapter", adapters,
                      "Adapter directory, optionally with a scale: DIR@0.5; may be repeated");
   if (with_dtype) {
@@ -47,8 +51,10 @@ void ModelFlags::add_to(CLI::App& command, bool with_dtype) {
   command.add_flag("--force", force, "Accept adapters that were trained on other base values");
 }
 
+std::filesystem::path ModelFlags::directory() const { return resolve_base_model(base_model); }
+
 AdaptedModel::AdaptedModel(const ModelFlags& flags, LoadOptions options)
-    : model(load_llama(flags.base_model, with_dtype(std::move(options), flags.base_dtype))),
+    : model(load_llama(flags.directory(), with_dtype(std::move(options), flags.base_dtype))),
       switcher(*model) {
   if (flags.adapters.empty()) return;
   std::vector<ScaledAdapter> adapters;

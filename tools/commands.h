@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,12 +28,14 @@ void add_config(CLI::App& app, int& exit_code);
 
 /// --base_model, --adapter, --base_dtype, --force.
 struct ModelFlags {
-  std::string base_model;
+  std::string base_model;             // a directory or org/name; directory() says where it lies
   std::vector<std::string> adapters;  // DIR or DIR@scale
   std::string base_dtype = "auto";
   bool force = false;
 
   void add_to(CLI::App& command, bool with_dtype = true);
+  /// The base model's checkpoint. IoError when it is not there.
+  std::filesystem::path directory() const;
 };
 
 /// A base with the given adapters applied to it for as long as this lives.

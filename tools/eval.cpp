@@ -21,7 +21,7 @@ struct EvalFlags {
 
 void evaluate_text(const EvalFlags& flags) {
   const std::string text = read_file(flags.text);
-  const Tokenizer tokenizer(flags.model.base_model);
+  const Tokenizer tokenizer(flags.model.directory());
   AdaptedModel adapted(flags.model);
   check_tokenizer(adapted.model, tokenizer);
   const Perplexity result =

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <iostream>
 
 namespace shira::tools {
@@ -12,27 +13,60 @@ namespace {
 
 struct GenerateFlags {
   ModelFlags model;
-  std::string prompt;
+  std::vector<std::string> prompts;
   GenerateOptions options;
   bool json = false;
 };
 
-void generate_text(GenerateFlags flags) {
+nlohmann::ordered_json to_json(const Generated& generated) {
+  return {{"text", generated.text},
+          {"ids", generated.ids},
+          {"finish_reason", generated.finish_reason},
+          {"prompt_tokens", generated.prompt_tokens}};
+}
+
+void print_json(const std::vector<std::string>& prompts, const std::vector<Generated>& generated) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    nlohmann::ordered_json object = {{"prompt", prompts[i]}};
+    object.update(to_json(generated[i]));
+    list.push_back(std::move(object));
+  }
+  const nlohmann::ordered_json object =
+      prompts.size() == 1 ? to_json(generated[0]) : nlohmann::ordered_json{{"generations", list}};
+  std::cout << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+}
+
+/// Each text under its prompt, which a heading shows on one line.
+void print_texts(const std::vector<std::string>& prompts, const std::vector<Generated>& generated) {
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    std::string heading = prompts[i];
+    std::replace(heading.begin(), heading.end(), '\n', ' ');
+    std::cout << "--- " << heading << "\n" << generated[i].text << "\n";
+  }
+}
+
+/// CLI11 would wrap a negative number around.
+std::string refuse_negative(const std::string& number) {
+  return number.find('-') == std::string::npos ? "" : "must be at least 0. Got " + number + ".";
+}
+
+void generate_texts(GenerateFlags flags) {
   AdaptedModel adapted(flags.model);
-  const Tokenizer tokenizer(flags.model.base_model);
-  if (!flags.json) {
+  const Tokenizer tokenizer(flags.model.directory());
+  const bool streamed = !flags.json && flags.prompts.size() == 1;
+  if (streamed) {
     flags.options.on_text = [](std::string_view text) { std::cout << text << std::flush; };
   }
-  const Generated generated = generate(adapted.model, tokenizer, flags.prompt, flags.options);
-  if (!flags.json) {
+  const std::vector<Generated> generated =
+      generate_batch(adapted.model, tokenizer, flags.prompts, flags.options);
+  if (streamed) {
     std::cout << std::endl;
-    return;
+  } else if (flags.json) {
+    print_json(flags.prompts, generated);
+  } else {
+    print_texts(flags.prompts, generated);
   }
-  const nlohmann::ordered_json object = {{"text", generated.text},
-                                         {"ids", generated.ids},
-                                         {"finish_reason", generated.finish_reason},
-                                         {"prompt_tokens", generated.prompt_tokens}};
-  std::cout << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
 }
 
 }  // namespace
@@ -40,9 +74,14 @@ void generate_text(GenerateFlags flags) {
 void add_generate(CLI::App& app, int&) {
   auto flags = std::make_shared<GenerateFlags>();
   GenerateOptions& options = flags->options;
-  CLI::App* command = app.add_subcommand("generate", "Generate text; it is streamed as it comes");
+  CLI::App* command =
+      app.add_subcommand("generate", "Generate text; a single prompt's is streamed as it comes");
   flags->model.add_to(*command);
-  command->add_option("--prompt", flags->prompt, "The text to continue")->required();
+  command
+      ->add_option("--prompt", flags->prompts,
+                   "The text to continue; may be repeated: all are continued together")
+      ->allow_extra_args(false)
+      ->required();
   command->add_option("--max_new_tokens", options.max_new_tokens, "Length limit")
       ->capture_default_str();
   command->add_option("--temperature", options.temperature, "0 is greedy")->capture_default_str();
@@ -52,11 +91,19 @@ void add_generate(CLI::App& app, int&) {
       ->add_option("--top_p", options.top_p,
                    "Sample among the most likely tokens that reach this probability")
       ->capture_default_str();
-  command->add_option("--seed", options.seed, "Of the sampling")->capture_default_str();
+  command
+      ->add_option("--repetition_penalty", options.repetition_penalty,
+                   "Above 1: tokens of the prompt and the text so far become less likely; 1 is off")
+      ->capture_default_str();
+  command->add_option("--seed", options.seed, "Of the sampling")
+      ->check(refuse_negative)
+      ->capture_default_str();
   command->add_option("--stop", options.stop, "End before this text; may be repeated")
       ->allow_extra_args(false);
-  command->add_flag("--json", flags->json, "Print {text, ids, finish_reason, prompt_tokens}");
-  command->callback([flags] { generate_text(*flags); });
+  command->add_flag("--json", flags->json,
+                    "Print {text, ids, finish_reason, prompt_tokens}; for several prompts "
+                    "{generations: [{prompt, text, ...}, ...]}");
+  command->callback([flags] { generate_texts(*flags); });
 }
 
 }  // namespace shira::tools

@@ -73,7 +73,8 @@ MaskMap run_masks(const RunConfig& config, const Llama& model) {
 }
 
 MaskSummary summarise(const RunConfig& config, const Llama& model, const MaskMap& masks) {
-  MaskSummary summary{.mask_type = config.shira_mask};
+  MaskSummary summary;
+  summary.mask_type = config.shira_mask;
   if (config.shira_mask == "struct") summary.budget = 0;
   for (const auto& [name, mask] : masks) {
     summary.tensors.push_back({name, mask.shape(), describe_mask(mask)});

@@ -20,7 +20,7 @@ void merge(const MergeFlags& flags) {
               " exists already. Give a new directory.");
   AdaptedModel adapted(flags.model);
   write_directory(flags.output, [&](const std::filesystem::path& directory) {
-    save_llama(directory, adapted.model, flags.model.base_model);
+    save_llama(directory, adapted.model, flags.model.directory());
   });
   std::cout << "merged checkpoint in " << flags.output << "\n";
 }

@@ -3,6 +3,7 @@
 
 #include <shira/base/error.h>
 #include <shira/io/atomic_file.h>
+#include <shira/io/hub_cache.h>
 
 #include <nlohmann/json.hpp>
 
@@ -33,7 +34,7 @@ nlohmann::ordered_json encode(const Tokenizer& tokenizer, const TokenizeFlags& f
 void tokenize(const TokenizeFlags& flags) {
   SHIRA_CHECK(ConfigError, flags.has_text + !flags.file.empty() + flags.has_decode == 1,
               "give exactly one of TEXT, --file and --decode.");
-  const Tokenizer tokenizer(flags.base_model);
+  const Tokenizer tokenizer(resolve_base_model(flags.base_model));
   nlohmann::ordered_json object;
   if (flags.has_decode) {
     object = {{"text", tokenizer.decode(flags.decode)}};
@@ -48,7 +49,9 @@ void tokenize(const TokenizeFlags& flags) {
 void add_tokenize(CLI::App& app, int&) {
   auto flags = std::make_shared<TokenizeFlags>();
   CLI::App* command = app.add_subcommand("tokenize", "Text to ids and pieces as JSON, and back");
-  command->add_option("--base_model", flags->base_model, "Directory with tokenizer.model")
+  command
+      ->add_option("--base_model", flags->base_model,
+                   "Directory with tokenizer.model, or org/name in the local HuggingFace cache")
       ->required();
   CLI::Option* text = command->add_option("text", flags->text, "The text");
   command->add_option("--file", flags->file, "A file instead of a text");

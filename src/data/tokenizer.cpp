@@ -32,7 +32,8 @@ std::string read_model(const std::filesystem::path& path) {
   try {
     detail::check_sentencepiece_model(model);
   } catch (const IoError& error) {
-    throw IoError(detail::concat(path.string(), ": not a sentencepiece model: ", error.what(), "."));
+    throw IoError(
+        detail::concat(path.string(), ": not a sentencepiece model: ", error.what(), "."));
   }
   return model;
 }

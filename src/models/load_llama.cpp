@@ -108,7 +108,7 @@ Llama load_llama(const std::filesystem::path& directory, const LoadOptions& opti
   const LlamaConfig config = read_llama_config(directory);
   const CheckpointFiles files(directory);
   CheckpointSource source(files, options.writable ? options.writable : writable_by_default(config),
-                          options.dtype.value_or(stored_dtype(files)));
+                          options.dtype ? *options.dtype : stored_dtype(files));
   Llama model(config, [&source](const std::string& name, at::IntArrayRef shape) {
     return source.take(name, shape);
   });

@@ -89,6 +89,11 @@ void KvCacheLayer::append(const torch::Tensor& key, const torch::Tensor& value) 
   length_ += added;
 }
 
+void KvCacheLayer::keep_rows(const torch::Tensor& rows) {
+  keys_ = keys_.index_select(0, rows);
+  values_ = values_.index_select(0, rows);
+}
+
 torch::Tensor KvCacheLayer::keys() const { return keys_.narrow(2, 0, length_); }
 
 torch::Tensor KvCacheLayer::values() const { return values_.narrow(2, 0, length_); }

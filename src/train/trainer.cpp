@@ -93,8 +93,8 @@ void Trainer::restore(const std::filesystem::path& checkpoint) {
   log_info("resumed from " + checkpoint.string());
 }
 
-/// Where load_best_model_at_end was not set before, or the run was in another directory, nobody kept
-/// the best checkpoint: the coming ones compete afresh.
+/// Where load_best_model_at_end was not set before, or the run was in another directory, nobody
+/// kept the best checkpoint: the coming ones compete afresh.
 void Trainer::forget_missing_best() {
   const auto best = checkpoint_path(options_.output_dir, state_.best_step);
   if (!options_.load_best_model_at_end || !state_.best_eval_loss) return;
@@ -211,8 +211,7 @@ void Trainer::log_step(std::int64_t items, double seconds, double grad_norm) {
 }
 
 bool Trainer::is_due(std::int64_t every) const {
-  return state_.step == total_steps_ ||
-         (every > 0 && state_.step > 0 && state_.step % every == 0);
+  return state_.step == total_steps_ || (every > 0 && state_.step > 0 && state_.step % every == 0);
 }
 
 bool Trainer::is_evaluation_due() const {

@@ -1,5 +1,7 @@
 """`shira generate`: greedy text equals transformers' token by token; sampling, stopping and streaming behave."""
 
+import shutil
+
 import pytest
 import sentencepiece
 from conftest import (
@@ -58,8 +60,58 @@ def generate(directory, *args, prompt=PROMPT, new_tokens=NEW_TOKENS):
     )
 
 
+def generate_all(directory, prompts, *args, new_tokens=NEW_TOKENS):
+    """The answers of one run for several prompts."""
+    flags = [flag for prompt in prompts for flag in ("--prompt", prompt)]
+    answer = run_json(
+        "generate", "--base_model", directory, *flags, "--max_new_tokens", new_tokens, *args
+    )
+    assert [one.pop("prompt") for one in answer["generations"]] == prompts
+    return answer["generations"]
+
+
 def greedy(directory, *args, **options):
     return generate(directory, "--temperature", 0, *args, **options)
+
+
+PROMPTS = ["sea", PROMPT, "Rain fell on the tents, on the wagons. " * 4, "a b c"]
+
+
+def greedy_batch(model, prompts, new_tokens):
+    """The continuations transformers picks for prompts padded on the left."""
+    import torch
+
+    longest = max(map(len, prompts))
+    padding = [[0] * (longest - len(prompt)) for prompt in prompts]
+    rows = [pad + prompt for pad, prompt in zip(padding, prompts)]
+    mask = [pad + [1] * len(prompt) for pad, prompt in zip(padding, prompts)]
+    output = model.generate(
+        torch.tensor(rows),
+        attention_mask=torch.tensor(mask),
+        do_sample=False,
+        max_new_tokens=new_tokens,
+        pad_token_id=0,
+    )
+    return output[:, longest:].tolist()
+
+
+def penalised_ids(model, prompt, new_tokens, penalty):
+    """As greedy_ids, with transformers' repetition penalty."""
+    import torch
+
+    output = model.generate(
+        torch.tensor([prompt]),
+        do_sample=False,
+        max_new_tokens=new_tokens,
+        pad_token_id=0,
+        repetition_penalty=penalty,
+        return_dict_in_generate=True,
+        output_scores=True,
+    )
+    best = torch.cat(output.scores).topk(2).values
+    margin = (best[:, 0] - best[:, 1]).min().item()
+    assert margin > 2e-4, f"near tie ({margin:.1e}): choose another prompt than {prompt}"
+    return output.sequences[0, len(prompt) :].tolist()
 
 
 @pytest.fixture(scope="module")
@@ -180,12 +232,91 @@ def test_a_stop_string_across_tokens(directory):
     assert greedy(directory, "--stop", stop)["text"] == whole[: whole.index(stop)]
 
 
-def test_repetition_penalty(directory):
-    if "--repetition_penalty" not in run_shira("generate", "--help").stdout:
-        pytest.skip("--repetition_penalty is not built yet")
-    assert greedy(directory, "--repetition_penalty", 1)["ids"] == greedy(directory)["ids"]
-    plain, penalised = greedy(directory)["ids"], greedy(directory, "--repetition_penalty", 5)["ids"]
-    assert len(set(penalised)) > len(set(plain))
+@pytest.mark.parametrize("variant", ["llama2", "llama3"])
+def test_prompts_together_equal_transformers_and_each_alone(variant):
+    directory = checkpoint(variant)
+    encoded, alone = zip(*(expected_ids(directory, text) for text in PROMPTS))
+    expected = reference_json(
+        "batch", directory, greedy_batch, prompts=list(encoded), new_tokens=NEW_TOKENS
+    )
+    assert expected == list(alone), "rounding decides: choose other prompts"
+    answers = generate_all(directory, PROMPTS)
+    assert [answer["ids"] for answer in answers] == expected
+    assert answers == [greedy(directory, prompt=text) for text in PROMPTS]
+
+
+def test_each_of_several_prompts_ends_on_its_own(copy_of):
+    """The second by EOS, the third by a stop text, the first by its length; each as if alone."""
+    directory = copy_of(checkpoint("llama2"))
+    first, second, third = generate_all(directory, PROMPTS[:3])
+    eos = next(i for i in second["ids"][5:] if i not in first["ids"] + third["ids"][:30])
+    edit_json(directory / "generation_config.json", eos_token_id=eos)
+    windows = (third["text"][n : n + 4] for n in range(9, 40))
+    stop = next(text for text in windows if text not in first["text"])
+    alone = [greedy(directory, "--stop", stop, prompt=text) for text in PROMPTS]
+    assert generate_all(directory, PROMPTS, "--stop", stop) == alone
+    assert [answer["finish_reason"] for answer in alone[:3]] == ["length", "stop", "stop"]
+    assert len({len(answer["ids"]) for answer in alone[:3]}) == 3
+
+
+def test_several_prompts_have_random_streams_of_their_own(directory):
+    sampling = ("--temperature", 1, "--seed", 7)
+    rows = [row["ids"] for row in generate_all(directory, [PROMPT] * 3, *sampling)]
+    assert len(set(map(tuple, rows))) == 3
+    assert rows[0] == generate(directory, *sampling)["ids"]
+    longer = generate_all(directory, ["sea", "x", PROMPT, "y"], *sampling)
+    assert longer[2]["ids"] == rows[2]
+
+
+def test_several_texts_stand_under_their_prompts(directory):
+    prompts = ["The old\nman", "sea"]
+    texts = [answer["text"] for answer in generate_all(directory, prompts, new_tokens=5)]
+    flags = ("--prompt", prompts[0], "--prompt", prompts[1], "--max_new_tokens", 5)
+    result = run_shira("generate", "--base_model", directory, *flags)
+    assert result.stdout == f"--- The old man\n{texts[0]}\n--- sea\n{texts[1]}\n"
+
+
+def test_a_prompt_in_brackets_is_one_prompt(directory):
+    text = "[the old man, the sea]"
+    count = len(processor(directory).encode(text)) + 1
+    assert greedy(directory, prompt=text, new_tokens=1)["prompt_tokens"] == count
+
+
+@pytest.mark.parametrize("penalty", [0.8, 1.3, 5.0])
+@pytest.mark.parametrize("variant", ["llama2", "llama3"])
+def test_repetition_penalty_equals_transformers(variant, penalty):
+    directory = checkpoint(variant)
+    prompt = [1, *processor(directory).encode(PROMPT)]
+    expected = reference_json(
+        "penalty", directory, penalised_ids, prompt=prompt, new_tokens=NEW_TOKENS, penalty=penalty
+    )
+    flags = ("--repetition_penalty", penalty)
+    assert greedy(directory, *flags)["ids"] == expected != greedy(directory)["ids"]
+    # Padding is no text: the row that has some is penalised as it would be alone.
+    assert generate_all(directory, [PROMPT * 2, PROMPT], *flags)[1]["ids"] == expected
+
+
+def test_repetition_penalty_one_is_off(directory):
+    assert greedy(directory, "--repetition_penalty", 1) == greedy(directory)
+
+
+def test_base_model_by_hub_name(directory, tmp_path):
+    """org/name is found where huggingface_hub keeps its downloads."""
+    cached = tmp_path / "models--org--tiny"
+    shutil.copytree(directory, cached / "snapshots" / "abc")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("abc")
+    env = {"HF_HUB_CACHE": str(tmp_path)}
+    (tmp_path / "text.txt").write_text(PROMPT * 4)
+    for command, *flags in (
+        ("generate", "--prompt", PROMPT, "--max_new_tokens", 5),
+        ("eval", "--text", tmp_path / "text.txt", "--window", 16),
+        ("tokenize", PROMPT),
+    ):
+        expected = run_json(command, "--base_model", directory, *flags)
+        assert run_json(command, "--base_model", "org/tiny", *flags, env=env) == expected
+        error = failure_of(command, "--base_model", "org/other", *flags, env=env, rc=1)
+        assert "hf download org/other" in error
 
 
 def test_streamed_text_is_the_text(directory):
@@ -238,10 +369,14 @@ def test_one_new_token(directory):
         ("--top_p", "-0.5"),
         ("--top_p", "1.5"),
         ("--repetition_penalty", "0"),
+        ("--repetition_penalty", "-1"),
+        ("--repetition_penalty", "nan"),
+        ("--repetition_penalty", "inf"),
         ("--max_new_tokens", "-1"),
         ("--max_new_tokens", "many"),
         ("--unknown_flag",),
         ("--seed", "x"),
+        ("--seed", "-1"),
     ],
     ids=" ".join,
 )

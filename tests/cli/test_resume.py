@@ -168,16 +168,20 @@ def test_a_signal_in_an_evaluation_or_with_hooks(other_run, tmp_path):
     test_signal_saves_and_resume_equals_the_whole(other_run, tmp_path, signal.SIGTERM, 143)
 
 
+def interrupt_and_resume(run, out, process, signals):
+    for _ in range(signals):
+        process.send_signal(signal.SIGINT)
+    process.communicate(timeout=TIMEOUT)
+    assert process.returncode in (130, -signal.SIGINT)
+    run.resume(out)
+    run.assert_same_as_whole(out)
+
+
 def test_second_signal_ends_at_once_and_loses_nothing_saved(shira_run, tmp_path):
     out = tmp_path / "out"
     process = shira_run.start(out)
     wait_for(process, lambda: bool(checkpoints(out)))
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=TIMEOUT)
-    assert process.returncode in (130, -signal.SIGINT)
-    shira_run.resume(out)
-    shira_run.assert_same_as_whole(out)
+    interrupt_and_resume(shira_run, out, process, signals=2)
 
 
 def test_interrupt_before_the_first_step(shira_run, tmp_path):
@@ -185,11 +189,7 @@ def test_interrupt_before_the_first_step(shira_run, tmp_path):
     out = tmp_path / "out"
     process = shira_run.start(out)
     time.sleep(random.uniform(0.0, 0.3))
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=TIMEOUT)
-    assert process.returncode in (130, -signal.SIGINT)
-    shira_run.resume(out)
-    shira_run.assert_same_as_whole(out)
+    interrupt_and_resume(shira_run, out, process, signals=1)
 
 
 # ----------------------------------------------------------------------------------------- kill -9

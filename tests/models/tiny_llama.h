@@ -1,4 +1,4 @@
-// A random Llama of a few hundred weights in float64, where rounding cannot hide a difference.
+// A random Llama of a few hundred weights; in float64 rounding cannot hide a difference.
 #pragma once
 
 #include <shira/models/llama.h>
@@ -8,7 +8,7 @@
 namespace shira {
 
 /// Two query heads share a key head, and head_dim is not hidden_size / heads.
-inline Llama tiny_llama() {
+inline Llama tiny_llama(torch::ScalarType dtype = torch::kFloat64) {
   LlamaConfig config;
   config.vocab_size = 17;
   config.hidden_size = 12;
@@ -17,8 +17,8 @@ inline Llama tiny_llama() {
   config.num_attention_heads = 4;
   config.num_key_value_heads = 2;
   config.head_dim = 6;
-  return Llama(config, [](const std::string&, at::IntArrayRef shape) {
-    return at::randn(shape, torch::kFloat64) * 0.5;
+  return Llama(config, [dtype](const std::string&, at::IntArrayRef shape) {
+    return (at::randn(shape, torch::kFloat64) * 0.5).to(dtype);
   });
 }
 

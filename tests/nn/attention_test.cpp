@@ -62,6 +62,18 @@ TEST(CausalAttention, PackedSamplesSeeThemselvesOnly) {
   }
 }
 
+TEST(KvCacheLayer, GoesOnWithTheRowsThatAreKept) {
+  const Heads heads;
+  KvCacheLayer cache(2, 2, 7, 6, torch::kFloat64);
+  cache.append(heads.key.narrow(2, 0, 5), heads.value.narrow(2, 0, 5));
+  cache.keep_rows(at::tensor({1}, torch::kInt64));
+  const torch::Tensor key = heads.key.narrow(0, 1, 1);
+  const torch::Tensor value = heads.value.narrow(0, 1, 1);
+  cache.append(key.narrow(2, 5, 2), value.narrow(2, 5, 2));
+  EXPECT_TRUE(cache.keys().equal(key));
+  EXPECT_TRUE(cache.values().equal(value));
+}
+
 TEST(AttentionPattern, PaddingIsSeenByNoneButItself) {
   const SequenceLayout layout = {.left_padding = at::tensor({2, 0}, torch::kInt64)};
   const torch::Tensor expected = at::tensor({1, 0, 0, 0,  //

@@ -1,4 +1,5 @@
-// Which token a uniform number picks; the numbers can be checked by hand.
+// Which token a uniform number picks, and what a repetition costs; the numbers can be checked by
+// hand.
 #include <shira/tasks/generation.h>
 
 #include <ATen/Functions.h>
@@ -39,6 +40,19 @@ TEST(SampleToken, TopPKeepsTokensUntilTheMassIsReached) {
   EXPECT_EQ(sample_token(logits(), {.temperature = 1.0, .top_p = 0.6}, 0.999), 3);
   EXPECT_EQ(sample_token(logits(), {.temperature = 1.0, .top_p = 0.4}, 0.999), 1);
   EXPECT_EQ(sample_token(logits(), {.temperature = 1.0, .top_p = 0.0}, 0.999), 1);
+}
+
+TEST(PenalizeRepetition, LowersTheScoreOfEachSeenTokenOnce) {
+  const torch::Tensor scores = at::tensor({4.0, -4.0, 1.0, 0.0, -1.0}, torch::kFloat32);
+  EXPECT_TRUE(penalize_repetition(scores, {0, 1, 1, 3, 0}, 2.0)
+                  .equal(at::tensor({2.0, -8.0, 1.0, 0.0, -1.0}, torch::kFloat32)));
+  EXPECT_TRUE(penalize_repetition(scores, {4}, 0.5)
+                  .equal(at::tensor({4.0, -4.0, 1.0, 0.0, -0.5}, torch::kFloat32)));
+}
+
+TEST(PenalizeRepetition, ComputesHalfPrecisionInFloat32) {
+  const torch::Tensor scores = at::tensor({3.0, 1.0}, torch::kFloat32).to(torch::kBFloat16);
+  EXPECT_EQ(penalize_repetition(scores, {0}, 7.0)[0].item<float>(), 3.0F / 7.0F);
 }
 
 TEST(SampleToken, LowTemperatureSharpens) {

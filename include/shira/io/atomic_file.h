@@ -48,8 +48,8 @@ SHIRA_API void write_directory(const std::filesystem::path& path,
 
 /// Removes the temporary files and directories that killed processes left in `directory`: those of
 /// one target, or all of them (then this process must be writing none there). Those of another
-/// process that is alive stay. Processes of other machines and containers look dead: name the target
-/// unless the directory belongs to one run.
+/// process that is alive stay. Processes of other machines and containers look dead: name the
+/// target unless the directory belongs to one run.
 SHIRA_API void remove_leftovers(const std::filesystem::path& directory,
                                 std::string_view target = {});
 

@@ -27,9 +27,9 @@ enum class SharedWeights { kRefused, kAllowed };
 /// "all-linear" means every one but lm_head, as PEFT has it. ConfigError for a pattern that matches
 /// nothing (it lists the layer names that there are) and, unless allowed, for a chosen weight that
 /// another module shares.
-SHIRA_API std::vector<LinearTarget> select_targets(
-    const torch::nn::Module& model, const std::vector<std::string>& patterns,
-    SharedWeights shared = SharedWeights::kRefused);
+SHIRA_API std::vector<LinearTarget> select_targets(const torch::nn::Module& model,
+                                                   const std::vector<std::string>& patterns,
+                                                   SharedWeights shared = SharedWeights::kRefused);
 
 /// The targets' weights by parameter name.
 SHIRA_API std::vector<NamedTensor> target_weights(const std::vector<LinearTarget>& targets);

@@ -50,6 +50,8 @@ class SHIRA_API KvCacheLayer {
 
   /// Appends `key` and `value` (B, kv_heads, T, head_dim); ShapeError beyond the capacity.
   void append(const torch::Tensor& key, const torch::Tensor& value);
+  /// Forgets all sequences but those of `rows` (int64), which stand in this order then.
+  void keep_rows(const torch::Tensor& rows);
   /// All keys so far, (B, kv_heads, length, head_dim).
   torch::Tensor keys() const;
   torch::Tensor values() const;

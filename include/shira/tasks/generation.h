@@ -18,9 +18,13 @@ struct GenerateOptions {
   double temperature = 0.0;  // 0 = greedy
   std::int64_t top_k = 0;    // 0 = off: sample among the k most likely tokens
   double top_p = 1.0;        // 1 = off: among the most likely tokens that reach this probability
+  /// 1 = off: the score of every token of prompt and continuation is divided by it (multiplied
+  /// where negative), before temperature (Keskar et al. 2019).
+  double repetition_penalty = 1.0;
   std::uint64_t seed = 0;
   std::vector<std::string> stop = {};  // generation ends before the first of these texts
-  /// Called with each piece of text as it is complete; never splits a UTF-8 character.
+  /// Called with each piece of a single prompt's text as it is complete; never splits a UTF-8
+  /// character.
   std::function<void(std::string_view)> on_text = nullptr;
 };
 
@@ -35,6 +39,17 @@ struct Generated {
 /// stop text, or max_new_tokens. Error for a prompt of no tokens.
 SHIRA_API Generated generate(Llama& model, const Tokenizer& tokenizer, const std::string& prompt,
                              const GenerateOptions& options = {});
+
+/// Continues all `prompts` together, each as `generate` would alone: it ends on its own, and prompt
+/// number i has the random stream of (seed, i). ConfigError for on_text with several prompts.
+SHIRA_API std::vector<Generated> generate_batch(Llama& model, const Tokenizer& tokenizer,
+                                                const std::vector<std::string>& prompts,
+                                                const GenerateOptions& options = {});
+
+/// `logits` (vocabulary), in at least float32, with the scores of the ids in `seen` divided by
+/// `penalty` where positive and multiplied where negative, each once (as transformers does).
+SHIRA_API torch::Tensor penalize_repetition(const torch::Tensor& logits, const TokenIds& seen,
+                                            double penalty);
 
 /// Chooses a token from the logits (vocabulary): temperature, then top-k, then top-p, as
 /// transformers orders them; `uniform` in [0, 1) decides.

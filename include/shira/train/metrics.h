@@ -25,8 +25,8 @@ class SHIRA_API MetricsFile {
   explicit MetricsFile(std::filesystem::path path);
 
   /// Removes every record of a later step (-1 = all that have a step), evaluations and samples of
-  /// steps after `evaluated_step`, and every torn line, which a killed run may leave at the end. The
-  /// file is replaced atomically. Call it before write.
+  /// steps after `evaluated_step`, and every torn line, which a killed run may leave at the end.
+  /// The file is replaced atomically. Call it before write.
   void truncate_after(std::int64_t step, std::int64_t evaluated_step);
 
   /// Appends one line and hands it to the system. Numbers are written so that they read back to the

@@ -31,7 +31,7 @@ struct StepNumbers {
 
 struct RunLogOptions {
   std::int64_t total_steps = 0;
-  std::int64_t first_step = -1;  // of a resumed run: what was logged beyond it is removed
+  std::int64_t first_step = -1;      // of a resumed run: what was logged beyond it is removed
   std::int64_t evaluated_step = -1;  // and evaluations beyond this one
   std::int64_t logging_steps = 1;
   bool tensorboard = false;  // event files in output_dir/tensorboard, as transformers tags them
