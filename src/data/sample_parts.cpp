@@ -17,12 +17,9 @@ void append_special(Sample& sample, std::int64_t id, bool learn) {
 
 void append_prompt_and_answer(Sample& sample, const Tokenizer& tokenizer, const std::string& prompt,
                               const std::string& answer, bool learn_prompt) {
-  const TokenIds prompt_ids = tokenizer.encode(prompt);
-  const TokenIds ids = tokenizer.encode(prompt + answer);
-  const auto boundary =
-      std::mismatch(prompt_ids.begin(), prompt_ids.end(), ids.begin(), ids.end()).second;
-  append(sample, {ids.begin(), boundary}, learn_prompt);
-  append(sample, {boundary, ids.end()}, /*learn=*/true);
+  const auto [prompt_ids, answer_ids] = tokenizer.encode_pair(prompt, answer);
+  append(sample, prompt_ids, learn_prompt);
+  append(sample, answer_ids, /*learn=*/true);
 }
 
 Sample cut(Sample sample, std::int64_t sequence_len) {

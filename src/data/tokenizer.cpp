@@ -79,6 +79,21 @@ TokenIds Tokenizer::encode(std::string_view text, SpecialTokens special) const {
   return ids;
 }
 
+std::pair<TokenIds, TokenIds> Tokenizer::encode_pair(const std::string& prompt,
+                                                     const std::string& answer) const {
+  const std::string text = prompt + answer;
+  const auto encoded = model_->processor.EncodeAsImmutableProto(text);
+  std::pair<TokenIds, TokenIds> ids;
+  bool in_answer = false;
+  for (std::size_t i = 0; i < encoded.pieces_size(); ++i) {
+    const auto piece = encoded.pieces(i);
+    // All but the last of a character's byte pieces are empty: they begin where the character does.
+    in_answer = in_answer || piece.begin() >= prompt.size() || piece.end() > prompt.size();
+    (in_answer ? ids.second : ids.first).push_back(piece.id());
+  }
+  return ids;
+}
+
 std::string Tokenizer::decode(const TokenIds& ids) const {
   std::vector<int> narrow;
   narrow.reserve(ids.size());

@@ -30,6 +30,26 @@ TEST(Tokenizer, AddsSpecialTokensAsTheModelsSettingsAsk) {
   EXPECT_EQ(asset_tokenizer().decode(with_both), "Once");
 }
 
+TEST(Tokenizer, APairIsEncodedAsOneTextAndCutWhereTheAnswerBegins) {
+  const Tokenizer tokenizer = asset_tokenizer();
+  const auto expect_pair = [&](const std::string& prompt, const std::string& answer,
+                               const std::string& prompt_pieces) {
+    const auto [first, second] = tokenizer.encode_pair(prompt, answer);
+    std::string pieces;
+    for (const std::int64_t id : first) pieces += tokenizer.piece(id);
+    EXPECT_EQ(pieces, prompt_pieces);
+    TokenIds joined = first;
+    joined.insert(joined.end(), second.begin(), second.end());
+    EXPECT_EQ(joined, tokenizer.encode(prompt + answer));
+  };
+  expect_pair("Once:", " upon", "▁Once:");
+  expect_pair("Once:\n", "upon", "▁Once:\n");
+  expect_pair("Once: ", "upon", "▁Once:");  // "▁up" begins in the prompt
+  expect_pair("Once", "", "▁Once");
+  expect_pair("", "Once", "");
+  expect_pair("é\U0001F600", "\U0001F600 ok", "▁<0xC3><0xA9><0xF0><0x9F><0x98><0x80>");
+}
+
 TEST(Tokenizer, RefusesIdsOutsideTheVocabulary) {
   const Tokenizer tokenizer = asset_tokenizer();
   expect_error<Error>([&] { (void)tokenizer.decode({tokenizer.vocab_size()}); }, {"vocabulary"});

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace shira {
@@ -29,6 +30,10 @@ class SHIRA_API Tokenizer {
   Tokenizer(Tokenizer&&) noexcept;
 
   TokenIds encode(std::string_view text, SpecialTokens special = SpecialTokens::kNone) const;
+  /// The ids of prompt + answer, encoded as one text and cut where the answer begins; a piece with
+  /// parts of both is the answer's.
+  std::pair<TokenIds, TokenIds> encode_pair(const std::string& prompt,
+                                            const std::string& answer) const;
   /// Control tokens (BOS, EOS) give no text. Error for an id outside the vocabulary.
   std::string decode(const TokenIds& ids) const;
   std::string piece(std::int64_t id) const;
