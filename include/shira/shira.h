@@ -16,6 +16,7 @@
 #include <shira/sparse/adapter_switcher.h>
 #include <shira/sparse/gradient_mask.h>
 #include <shira/sparse/mask_builders.h>
+#include <shira/sparse/mask_file.h>
 #include <shira/sparse/sparse_adapter.h>
 #include <shira/tasks/causal_lm.h>
 #include <shira/tasks/evaluation.h>
