@@ -102,6 +102,7 @@ def test_run_directory(finished):
         "checkpoint-20",
         "checkpoint-24",
         "config.yaml",
+        "loss.png",
         "metrics.jsonl",
     }
     last = out / "checkpoint-24" / "adapter_model.safetensors"
@@ -130,7 +131,7 @@ def test_summary_for_people(base, text, tmp_path):
     summary = run_shira("train", config).stdout
     assert "trained 2 of 2 steps" in summary
     assert re.search(r"trained parameters: \d+ of \d+", summary)
-    assert re.search(r"held-out loss: \d\.\d+ before, \d\.\d+ after", summary)
+    assert re.search(r"held-out loss: +\d\.\d+ before, \d\.\d+ after", summary)
     assert str(tmp_path / "out") in summary
 
 
