@@ -107,7 +107,7 @@ def picture_rows(folder, drawn):
     lines = ["| " + " | ".join(drawn) + " |", "|" + "---|" * len(drawn)]
     lines.append("| " + " | ".join(f"![{mask}]({folder}/{mask}.png)" for mask in drawn) + " |")
     facts = [
-        f"{t['nnz']} entries, rank {t['structural_rank']}, {t['rows']} rows, {t['cols']} columns"
+        f"{t['nnz']} entries, rank {t['structural_rank']}, {t['rows']} rows, {t['columns']} columns"
         for t in drawn.values()
     ]
     lines.append("| " + " | ".join(facts) + " |")

@@ -29,7 +29,8 @@ struct TrainedTensor {
   std::int64_t numel() const { return c10::multiply_integers(shape); }
 };
 
-/// One sample of a batch: all of its text, and the part that carries loss.
+/// One sample of a batch: all of its text, and the part that carries loss. (The first token never
+/// does: nothing predicts it.)
 struct SampleView {
   std::string text;
   std::string trained_text;
@@ -78,8 +79,8 @@ std::vector<TrainedTensor> trained_tensors(const RunConfig& config, const Llama&
 
 SampleView view_of(const Tokenizer& tokenizer, const TokenIds& ids, const TokenIds& labels) {
   TokenIds trained;
-  std::ranges::copy_if(labels, std::back_inserter(trained),
-                       [](std::int64_t label) { return label != kIgnoreLabel; });
+  std::copy_if(labels.begin() + 1, labels.end(), std::back_inserter(trained),
+               [](std::int64_t label) { return label != kIgnoreLabel; });
   return {tokenizer.decode(ids), tokenizer.decode(trained), static_cast<std::int64_t>(ids.size()),
           static_cast<std::int64_t>(trained.size())};
 }
@@ -154,13 +155,14 @@ void print_text(const DryRun& run) {
             << "samples:            " << run.training_samples << " to train on, "
             << run.validation_samples << " held out\n"
             << "steps:              " << run.total_steps << "\n"
-            << "memory, about:      " << bytes_text(run.memory.total()) << " (weights "
-            << bytes_text(run.memory.weights) << ", training " << bytes_text(run.memory.training)
-            << ", activations " << bytes_text(run.memory.activations) << ")\n";
+            << "memory, about:      " << bytes_text(run.memory.total())
+            << " beside the program's own (weights " << bytes_text(run.memory.weights)
+            << ", training " << bytes_text(run.memory.training) << ", activations "
+            << bytes_text(run.memory.activations) << ")\n";
   std::cout << "first batch:\n";
   for (const SampleView& sample : run.batch) {
     std::cout << "--- " << sample.tokens << " tokens\n" << sample.text << "\n";
-    if (sample.trained_text == sample.text) continue;
+    if (sample.trained_tokens + 1 == sample.tokens) continue;  // all but the first
     std::cout << "--- of which " << sample.trained_tokens << " carry loss\n"
               << sample.trained_text << "\n";
   }

@@ -5,6 +5,7 @@
 
 #include <shira/base/error.h>
 #include <shira/config/config_parser.h>
+#include <shira/io/directory_lock.h>
 #include <shira/io/hub_cache.h>
 #include <shira/io/mask_picture.h>
 #include <shira/nn/parameters.h>
@@ -159,6 +160,10 @@ void print_json(const MaskSummary& summary) {
 void mask(const MaskFlags& flags) {
   const RunConfig config = load_config(flags.config, flags.overrides);
   check_has_masks(config);
+  for (const std::string& file : {flags.output, flags.picture}) {
+    if (file.empty()) continue;
+    check_output_directory("the directory of", std::filesystem::absolute(file).parent_path());
+  }
   if (config.num_threads > 0) at::set_num_threads(static_cast<int>(config.num_threads));
   const Llama model = load_mapped(config);
   const MaskMap masks = run_masks(config, model);

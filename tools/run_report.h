@@ -5,16 +5,13 @@
 #include <shira/tasks/training_run.h>
 #include <shira/train/trainer.h>
 
-#include <string>
-
 namespace shira::tools {
 
 /// Targets, counts, a memory estimate and the first batch as text; nothing is trained or written.
 void print_dry_run(const RunConfig& config, bool json);
 
-/// Speed, memory, losses, files and the next command to try. `config_file` is for --resume.
-void print_summary(const RunConfig& config, const RunMethod& method, const TrainResult& result,
-                   const std::string& config_file);
+/// Speed, memory, losses, files and the next command to try.
+void print_summary(const RunConfig& config, const RunMethod& method, const TrainResult& result);
 void print_summary_json(const RunConfig& config, const RunMethod& method,
                         const TrainResult& result);
 

@@ -65,9 +65,11 @@ std::string program() {
   return quoted(near.string().starts_with("..") ? exe.string() : near.string());
 }
 
-std::string next_command(const RunConfig& config, const TrainResult& result,
-                         const std::string& config_file) {
-  if (result.stop_signal != 0) return program() + " train " + quoted(config_file) + " --resume";
+std::string next_command(const RunConfig& config, const TrainResult& result) {
+  if (result.stop_signal != 0) {
+    const fs::path resolved = fs::path(config.output_dir) / "config.yaml";
+    return program() + " train " + quoted(resolved.string()) + " --resume";
+  }
   const std::string prompt =
       config.sample_prompts.empty() ? "Once upon a time" : config.sample_prompts[0];
   const bool is_full = config.adapter == "full";
@@ -78,8 +80,9 @@ std::string next_command(const RunConfig& config, const TrainResult& result,
 
 void print_losses(const TrainResult& result, bool best_is_result) {
   if (!result.first_eval_loss || !result.last_eval_loss) return;
-  std::cout << "held-out loss:      " << *result.first_eval_loss << " before, "
-            << *result.last_eval_loss << " after";
+  std::cout << "held-out loss:      " << *result.first_eval_loss << " before";
+  if (result.evaluated_step > 0) std::cout << ", " << *result.last_eval_loss << " after";
+  if (result.evaluated_step < result.step) std::cout << " " << result.evaluated_step << " steps";
   const bool names_best = result.best_eval_loss && *result.best_eval_loss < *result.last_eval_loss;
   if (names_best) {
     std::cout << "; lowest " << *result.best_eval_loss << " at step " << result.best_step
@@ -90,8 +93,7 @@ void print_losses(const TrainResult& result, bool best_is_result) {
 
 }  // namespace
 
-void print_summary(const RunConfig& config, const RunMethod& method, const TrainResult& result,
-                   const std::string& config_file) {
+void print_summary(const RunConfig& config, const RunMethod& method, const TrainResult& result) {
   const char* outcome = result.stop_signal != 0 ? "interrupted after "
                         : result.stopped_early  ? "stopped early after "
                                                 : "trained ";
@@ -110,7 +112,7 @@ void print_summary(const RunConfig& config, const RunMethod& method, const Train
               << bytes_text(result_size(config)) << " in " << config.output_dir << "\n";
   }
   std::cout << "files there:        " << other_files(config) << "\n";
-  std::cout << "next:               " << next_command(config, result, config_file) << "\n";
+  std::cout << "next:               " << next_command(config, result) << "\n";
 }
 
 void print_summary_json(const RunConfig& config, const RunMethod& method,

@@ -6,6 +6,7 @@
 #include <shira/base/logging.h>
 #include <shira/config/config_parser.h>
 #include <shira/io/atomic_file.h>
+#include <shira/io/directory_lock.h>
 #include <shira/io/hub_cache.h>
 #include <shira/tasks/causal_lm.h>
 #include <shira/tasks/training_run.h>
@@ -28,6 +29,7 @@ struct TrainFlags {
 
 /// A run never writes over another one's results.
 void check_output_dir(const std::filesystem::path& output_dir, bool resume) {
+  check_output_directory("output_dir", output_dir);
   if (resume) return;
   const bool holds_run = latest_checkpoint(output_dir) ||
                          std::filesystem::exists(output_dir / "adapter_model.safetensors") ||
@@ -36,10 +38,16 @@ void check_output_dir(const std::filesystem::path& output_dir, bool resume) {
               " already holds a run. Continue it with --resume, or give another output_dir.");
 }
 
-/// The checkpoint to go on from, if the run is to be resumed and has one.
+/// The checkpoint to go on from: the run's own newest one when it is resumed, else the one that the
+/// configuration branches off from.
 std::optional<std::filesystem::path> resume_checkpoint(const RunConfig& config, bool resume) {
-  if (!config.resume_from_checkpoint.empty()) return config.resume_from_checkpoint;
-  return resume ? latest_checkpoint(config.output_dir) : std::nullopt;
+  const auto newest = resume ? latest_checkpoint(config.output_dir) : std::nullopt;
+  if (newest || config.resume_from_checkpoint.empty()) return newest;
+  const std::filesystem::path checkpoint = config.resume_from_checkpoint;
+  SHIRA_CHECK(ConfigError, std::filesystem::exists(checkpoint / "trainer_state.json"),
+              "resume_from_checkpoint ", checkpoint.string(),
+              ": no checkpoint. Give a checkpoint-<step> directory of a run.");
+  return checkpoint;
 }
 
 int train(const TrainFlags& flags) {
@@ -49,8 +57,8 @@ int train(const TrainFlags& flags) {
     print_dry_run(config, flags.json);
     return 0;
   }
+  check_output_dir(config.output_dir, flags.resume);
   const auto resume_from = resume_checkpoint(config, flags.resume);
-  check_output_dir(config.output_dir, flags.resume || resume_from);
 
   Llama model = load_base(config);
   const Tokenizer tokenizer(resolve_base_model(config.base_model));
@@ -68,8 +76,7 @@ int train(const TrainFlags& flags) {
   write_file(std::filesystem::path(config.output_dir) / "config.yaml", to_yaml(config));
   const TrainResult result = trainer.run();
 
-  flags.json ? print_summary_json(config, method, result)
-             : print_summary(config, method, result, flags.config);
+  flags.json ? print_summary_json(config, method, result) : print_summary(config, method, result);
   return result.stop_signal == 0 ? 0 : 128 + result.stop_signal;
 }
 

@@ -48,7 +48,8 @@ fs::path cache_directory() {
 
 /// The commit that `main` is at; IoError when the file holds anything but a plain name.
 std::string commit_of_main(const fs::path& ref) {
-  const std::string commit = read_file(ref);
+  std::string commit = read_file(ref);
+  if (commit.ends_with('\n')) commit.pop_back();  // as an editor leaves it
   const bool plain =
       !commit.empty() && commit.size() <= 64 && std::all_of(commit.begin(), commit.end(), is_word);
   SHIRA_CHECK(IoError, plain, ref, ": damaged: got ", detail::quote(commit),

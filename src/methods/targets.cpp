@@ -54,8 +54,8 @@ void check_not_shared(const torch::nn::Module& model, const LinearTarget& target
     const bool same = parameter.value().is_same(target.layer->weight);
     SHIRA_CHECK(ConfigError, !same || parameter.key() == mine, "target_modules: ", mine,
                 " is the same tensor as ", parameter.key(),
-                " (tied weights) and cannot be packed. Leave it out, or use shira_training: "
-                "hooks or adapter: full.");
+                " (tied weights) and can neither be packed nor be calibrated for grad and snip. "
+                "Leave it out, or use shira_training: hooks with another mask, or adapter: full.");
   }
 }
 

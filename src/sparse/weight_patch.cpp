@@ -122,7 +122,8 @@ void check_fit(const std::map<std::string, torch::Tensor>& parameters,
     }
   }
   SHIRA_CHECK(Error, problems.empty(), "the adapter does not fit this base model:", problems,
-              "\nUse the base it was trained on (adapter_config.json names it); --force accepts "
+              "\nUse the base it was trained on (adapter_config.json names it); --force of "
+              "generate, eval and merge accepts "
               "other values, but no missing tensor and no other shape.");
 }
 

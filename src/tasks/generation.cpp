@@ -16,14 +16,18 @@
 namespace shira {
 namespace {
 
+/// Beyond any context; the key/value cache is allocated for all of them.
+constexpr std::int64_t kMostNewTokens = 1'000'000;
+
 torch::Tensor ids_tensor(const TokenIds& ids) {
   return at::tensor(at::ArrayRef<std::int64_t>(ids), torch::kInt64);
 }
 
 /// Written so that a NaN is refused.
 void check_options(const GenerateOptions& options) {
-  SHIRA_CHECK(ConfigError, options.max_new_tokens >= 1,
-              "[generate] max_new_tokens must be at least 1. Got ", options.max_new_tokens, ".");
+  SHIRA_CHECK(ConfigError, options.max_new_tokens >= 1 && options.max_new_tokens <= kMostNewTokens,
+              "[generate] max_new_tokens must be between 1 and ", kMostNewTokens, ". Got ",
+              options.max_new_tokens, ".");
   SHIRA_CHECK(ConfigError, options.temperature >= 0.0 && std::isfinite(options.temperature),
               "[generate] temperature must be a number of at least 0. Got ", options.temperature,
               ".");

@@ -17,6 +17,8 @@
 #include <shira/tasks/training_run.h>
 #include <shira/train/calibration.h>
 
+#include <set>
+
 namespace shira {
 namespace {
 
@@ -31,9 +33,21 @@ std::vector<LinearTarget> run_targets(const RunConfig& config, const Llama& mode
   return select_targets(*model, config.target_modules, shared);
 }
 
-MaskBuilder mask_builder(const RunConfig& config) {
+/// ConfigError for a mask of something that is no target.
+MaskMap file_masks(const RunConfig& config, const std::vector<LinearTarget>& targets) {
+  MaskMap masks = load_masks(config.shira_mask);
+  std::set<std::string> names;
+  for (const LinearTarget& target : targets) names.insert(target.parameter_name());
+  for (const auto& [name, mask] : masks) {
+    SHIRA_CHECK(ConfigError, names.contains(name), "shira_mask ", config.shira_mask, ": ", name,
+                " is not among the target_modules. Add it there, or leave its mask out.");
+  }
+  return masks;
+}
+
+MaskBuilder mask_builder(const RunConfig& config, const std::vector<LinearTarget>& targets) {
   const MaskBudget budget = budget_of(config);
-  if (is_mask_file(config.shira_mask)) return given_mask(load_masks(config.shira_mask));
+  if (is_mask_file(config.shira_mask)) return given_mask(file_masks(config, targets));
   if (config.shira_mask == "rand") {
     return rand_mask(budget, static_cast<std::uint64_t>(config.shira_seed));
   }
@@ -98,8 +112,15 @@ std::vector<LinearTarget> masked_targets(std::vector<LinearTarget> targets, cons
 
 std::unique_ptr<SparseTraining> make_sparse_training(const RunConfig& config, const Llama& model,
                                                      const MaskMap& masks) {
+  auto targets = masked_targets(run_targets(config, model), masks);
   if (config.shira_training == "hooks") return std::make_unique<HookedShira>(*model, masks);
-  return std::make_unique<PackedShira>(masked_targets(run_targets(config, model), masks), masks);
+  return std::make_unique<PackedShira>(std::move(targets), masks);
+}
+
+/// Where the entries came from, in a word.
+std::string mask_type_of(const RunConfig& config, const std::optional<SparseAdapter>& start) {
+  if (start) return start->mask_type;
+  return is_mask_file(config.shira_mask) ? "file" : config.shira_mask;
 }
 
 RunMethod make_shira(const RunConfig& config, const Llama& model, DataLoader& train_data,
@@ -113,10 +134,12 @@ RunMethod make_shira(const RunConfig& config, const Llama& model, DataLoader& tr
   const MaskMap masks = start ? masks_of(*start) : make_masks(config, model, &train_data);
   auto shira = make_sparse_training(config, model, masks);
   if (start) shira->start_from(*start);
-  const auto save = [shira = shira.get(), config](const std::filesystem::path& directory) {
+  const auto save = [shira = shira.get(), base = config.base_model,
+                     mask_type =
+                         mask_type_of(config, start)](const std::filesystem::path& directory) {
     SparseAdapter adapter = shira->extract();
-    adapter.base_model = config.base_model;
-    adapter.mask_type = config.shira_mask;
+    adapter.base_model = base;
+    adapter.mask_type = mask_type;
     save_adapter(directory, adapter);
   };
   std::int64_t trained = 0;
@@ -145,6 +168,12 @@ RunMethod make_full_training(const RunConfig& config, const Llama& model) {
   return {std::move(method), save, 0, 0, std::move(identity)};
 }
 
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
 /// What chooses the trained entries; those without effect hold their defaults.
 std::map<std::string, std::string> method_identity(const RunConfig& config) {
   std::map<std::string, std::string> identity = {
@@ -155,6 +184,7 @@ std::map<std::string, std::string> method_identity(const RunConfig& config) {
       {"micro_batch_size", std::to_string(config.micro_batch_size)}};
   if (config.adapter == "full") return identity;
   identity["adapter_dir"] = config.adapter_dir;
+  identity["target_modules"] = joined(config.target_modules);
   identity["shira_training"] = config.shira_training;
   identity["shira_mask"] = config.shira_mask;
   identity["shira_seed"] = std::to_string(config.shira_seed);
@@ -205,6 +235,12 @@ DatasetSplit load_datasets(const RunConfig& config, const Tokenizer& tokenizer) 
   const DatasetOptions options{config.sequence_len, config.train_on_inputs, config.chat_template};
   std::vector<SampleSet> sets;
   for (const DatasetConfig& dataset : config.datasets) {
+    const auto ending = std::filesystem::path(dataset.path).extension();
+    if (dataset.type == "text" && (ending == ".json" || ending == ".jsonl")) {
+      log_warning(dataset.path +
+                  ": read as plain text. Its records want a type: completion, "
+                  "alpaca, messages or sharegpt.");
+    }
     sets.push_back({load_dataset(dataset.type, dataset.path, tokenizer, options), dataset.weight});
   }
   return split_datasets(std::move(sets), config.val_set_size,
@@ -235,11 +271,12 @@ bool needs_calibration(const RunConfig& config) {
 }
 
 MaskMap make_masks(const RunConfig& config, const Llama& model, DataLoader* train_data) {
+  if (!config.adapter_dir.empty()) return masks_of(load_adapter(config.adapter_dir));
   if (needs_calibration(config)) return calibrated_masks(config, model, *train_data);
   const auto targets = run_targets(config, model);
   // In the dtype of the run, one tensor at a time: `shira mask` leaves the model as it is stored.
   const auto dtype = parse_base_dtype(config.base_dtype);
-  const MaskBuilder builder = mask_builder(config);
+  const MaskBuilder builder = mask_builder(config, targets);
   MaskMap masks = build_masks(target_weights(targets), [&](const auto& name, const auto& weight) {
     return builder(name, dtype ? weight.to(*dtype) : weight);
   });
@@ -269,10 +306,9 @@ std::function<std::vector<SampleText>()> make_sample_texts(const RunConfig& conf
                                                            const Tokenizer& tokenizer) {
   if (config.sample_prompts.empty()) return nullptr;
   return [prompts = config.sample_prompts, model = model, &tokenizer]() mutable {
+    const auto texts = generate_batch(model, tokenizer, prompts, {.max_new_tokens = 64});
     std::vector<SampleText> samples;
-    for (const std::string& prompt : prompts) {
-      samples.push_back({prompt, generate(model, tokenizer, prompt, {.max_new_tokens = 64}).text});
-    }
+    for (std::size_t i = 0; i < texts.size(); ++i) samples.push_back({prompts[i], texts[i].text});
     return samples;
   };
 }

@@ -60,7 +60,8 @@ void put(json& object, const char* key, const std::optional<Value>& value) {
 
 template <typename Value>
 void take(const json& object, const char* key, std::optional<Value>& value) {
-  if (object.contains(key)) value = object[key].get<Value>();
+  // JSON has no NaN: it was written as null.
+  if (object.contains(key) && !object[key].is_null()) value = object[key].get<Value>();
 }
 
 json state_json(const TrainerState& state) {

@@ -10,8 +10,14 @@ StepSchedule::StepSchedule(std::function<std::int64_t(std::int64_t)> batches_in_
                            std::int64_t gradient_accumulation_steps)
     : batches_in_epoch_(std::move(batches_in_epoch)), group_(gradient_accumulation_steps) {}
 
-std::int64_t StepSchedule::steps_in_epoch(std::int64_t epoch) const {
-  return (batches_in_epoch_(epoch) + group_ - 1) / group_;
+std::int64_t StepSchedule::length_of(std::int64_t epoch) {
+  const auto found = lengths_.find(epoch);
+  if (found != lengths_.end()) return found->second;
+  return lengths_.emplace(epoch, batches_in_epoch_(epoch)).first->second;
+}
+
+std::int64_t StepSchedule::steps_in_epoch(std::int64_t epoch) {
+  return (length_of(epoch) + group_ - 1) / group_;
 }
 
 std::int64_t StepSchedule::start_of(std::int64_t epoch) {
@@ -38,7 +44,7 @@ std::int64_t StepSchedule::steps_in(double epochs) {
 StepBatches StepSchedule::batches_of(std::int64_t step) {
   const std::int64_t epoch = epoch_of(step);
   const std::int64_t first = (step - start_of(epoch)) * group_;
-  return {epoch, first, std::min(first + group_, batches_in_epoch_(epoch))};
+  return {epoch, first, std::min(first + group_, length_of(epoch))};
 }
 
 double StepSchedule::epochs_after(std::int64_t steps) {

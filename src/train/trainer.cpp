@@ -27,16 +27,28 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
+using Facts = std::map<std::string, std::string>;
+
+std::string fact_of(const Facts& facts, const std::string& key) {
+  const auto found = facts.find(key);
+  return found == facts.end() || found->second.empty() ? "not set" : found->second;
+}
+
 /// "key: was X, now Y" for each entry that differs.
-std::string differences(const std::map<std::string, std::string>& was,
-                        const std::map<std::string, std::string>& now) {
+std::string differences(const Facts& was, const Facts& now) {
+  Facts keys = now;
+  keys.insert(was.begin(), was.end());
   std::string text;
-  for (const auto& [key, value] : now) {
-    const auto found = was.find(key);
-    const std::string old = found == was.end() ? "unknown" : found->second;
-    if (old != value) text += "\n  " + key + ": was " + old + ", now " + value;
+  for (const auto& [key, value] : keys) {
+    const std::string before = fact_of(was, key), after = fact_of(now, key);
+    if (before != after) text += "\n  " + key + ": was " + before + ", now " + after;
   }
   return text;
+}
+
+const char* name_of(LrKind kind) {
+  if (kind == LrKind::kConstant) return "constant";
+  return kind == LrKind::kLinear ? "linear" : "cosine";
 }
 
 }  // namespace
@@ -62,8 +74,8 @@ std::map<std::string, std::string> Trainer::identity() const {
 std::map<std::string, std::string> Trainer::surroundings() const {
   auto surroundings = options_.surroundings;
   surroundings["learning rate schedule"] =
-      detail::concat("kind ", static_cast<int>(schedule_.kind), ", peak ", schedule_.peak,
-                     ", warm-up ", schedule_.warmup_steps, ", total ", schedule_.total_steps);
+      detail::concat(name_of(schedule_.kind), ", peak ", schedule_.peak, ", warm-up ",
+                     schedule_.warmup_steps, ", total ", schedule_.total_steps);
   surroundings["max_grad_norm"] = detail::concat(options_.max_grad_norm);
   surroundings["num_threads"] = std::to_string(at::get_num_threads());
   surroundings["LibTorch"] = TORCH_VERSION;
@@ -110,6 +122,7 @@ void Trainer::start() {
   SHIRA_CHECK(ConfigError, !error && std::filesystem::is_directory(options_.output_dir),
               "output_dir ", options_.output_dir.string(), ": cannot be made: ", error.message(),
               ".");
+  lock_ = std::make_unique<DirectoryLock>(options_.output_dir);
   prune_checkpoints(options_.output_dir, 0);
   if (options_.resume_from) {
     restore(*options_.resume_from);
@@ -247,8 +260,13 @@ std::optional<double> Trainer::evaluate(const StopSignal& stop) {
 void Trainer::note_loss(double loss) {
   if (!state_.first_eval_loss) state_.first_eval_loss = loss;
   state_.last_eval_loss = loss;
+  if (!std::isfinite(loss)) {
+    log_warning(detail::concat("step ", state_.step, ": the held-out loss is ", loss,
+                               ". Look at the held-out samples, or lower learning_rate."));
+  }
   if (state_.step == 0) return;
-  const bool is_better = !state_.best_eval_loss || loss < *state_.best_eval_loss;
+  const bool is_better =
+      std::isfinite(loss) && (!state_.best_eval_loss || loss < *state_.best_eval_loss);
   state_.evaluations_without_improvement =
       is_better ? 0 : state_.evaluations_without_improvement + 1;
   if (!is_better) return;
@@ -320,6 +338,7 @@ TrainResult Trainer::result(double seconds, int stop_signal) {
           .stopped_early = has_lost_patience() && state_.step < total_steps_,
           .first_eval_loss = state_.first_eval_loss,
           .last_eval_loss = state_.last_eval_loss,
+          .evaluated_step = state_.evaluated_step,
           .best_eval_loss = state_.best_eval_loss,
           .best_step = state_.best_step,
           .seconds = seconds,

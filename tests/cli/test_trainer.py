@@ -3,10 +3,13 @@ on from an adapter, hooks, packing, dry runs, the summary."""
 
 import json
 import shlex
+import shutil
+import signal
 import subprocess
+import time
 
 import pytest
-from conftest import SOURCE_DIR, checkpoint, failure_of, run_json, run_shira
+from conftest import SHIRA_BIN, SOURCE_DIR, checkpoint, failure_of, run_json, run_shira
 from train_helpers import (
     RECORDS,
     TEXT,
@@ -143,8 +146,9 @@ def test_tensorboard_of_a_resumed_run_has_every_step_once(base, text, tmp_path):
     keys |= {"max_steps": 8, "save_steps": 2, "save_total_limit": 0}
     config = write_config(tmp_path / "c.yaml", **keys)
     run_shira("train", config)
-    flags = ("--set", f"resume_from_checkpoint={tmp_path / 'out' / 'checkpoint-4'}")
-    assert run_json("train", config, *flags)["step"] == 8
+    for step in (6, 8):  # as if it had been killed before it saved them
+        shutil.rmtree(tmp_path / "out" / f"checkpoint-{step}")
+    assert run_json("train", config, "--resume")["step"] == 8
     events = EventAccumulator(str(tmp_path / "out" / "tensorboard"))
     events.Reload()
     assert [e.step for e in events.Scalars("train/loss")] == list(range(1, 9))
@@ -275,6 +279,18 @@ def test_dry_run_tells_and_writes_nothing(base, tmp_path):
     assert sum(t["trained"] for t in answer["tensors"]) == answer["trained_parameters"]
 
 
+def test_dry_run_of_an_adapter_that_is_trained_on(base, text, tmp_path):
+    keys = {"base_model": str(base), "datasets": text}
+    first = train(tmp_path / "one", **keys, shira_mask="rand")
+    again = keys | {"adapter_dir": str(tmp_path / "one" / "out"), "shira_density": None}
+    config = write_config(tmp_path / "c.yaml", **again)
+    answer = run_json("train", config, "--dry_run")
+    assert answer["trained_parameters"] == first["trained_parameters"]
+    run_shira("train", config)
+    described = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert described["mask_type"] == "rand"
+
+
 @pytest.mark.parametrize("mask", ["struct", "rand", "wm", "grad", "snip"])
 def test_dry_run_counts_every_mask(base, text, tmp_path, mask):
     keys = {"base_model": str(base), "datasets": text, "shira_mask": mask}
@@ -317,23 +333,67 @@ def test_the_summary_in_numbers(base, text, tmp_path):
 # ------------------------------------------------------------------------------- resuming from a checkpoint
 
 
-def test_resuming_from_an_older_checkpoint(base, text, tmp_path):
+@pytest.fixture
+def branched(base, text, tmp_path):
+    """A finished run with all its checkpoints: (configuration, directory)."""
     keys = {"base_model": str(base), "datasets": text, "max_steps": 6, "save_steps": 2}
     config = write_config(tmp_path / "c.yaml", **keys, save_total_limit=0)
     run_shira("train", config)
-    out = tmp_path / "out"
-    whole = (out / ADAPTER).read_bytes(), training_records(out)
-    flags = ("--set", f"resume_from_checkpoint={out / 'checkpoint-2'}")
-    answer = run_json("train", config, *flags)
-    assert answer["step"] == 6
-    assert (out / ADAPTER).read_bytes() == whole[0]
-    keep = [{k: v for k, v in r.items() if k != "tokens_per_second"} for r in training_records(out)]
-    assert keep == [{k: v for k, v in r.items() if k != "tokens_per_second"} for r in whole[1]]
+    return config, tmp_path / "out"
+
+
+def branch(config, out, step, target, *flags):
+    settings = (f"resume_from_checkpoint={out / f'checkpoint-{step}'}", f"output_dir={target}")
+    return ("train", config, *(part for s in settings for part in ("--set", s)), *flags)
+
+
+def test_branching_off_from_an_older_checkpoint(branched, tmp_path):
+    config, out = branched
+    target = tmp_path / "branch"
+    assert run_json(*branch(config, out, 2, target))["step"] == 6
+    assert (target / ADAPTER).read_bytes() == (out / ADAPTER).read_bytes()
+    assert [r["step"] for r in training_records(target)] == [3, 4, 5, 6]
+    # From then on it is a run of its own: its newest checkpoint counts.
+    shutil.rmtree(target / "checkpoint-6")
+    result = run_shira(*branch(config, out, 2, target, "--resume"))
+    assert f"resumed from {target / 'checkpoint-4'}" in result.stderr
+
+
+def test_branching_off_into_a_run_is_refused(branched):
+    config, out = branched
+    before = sorted(path.name for path in out.iterdir())
+    error = failure_of(*branch(config, out, 2, out))
+    assert "already holds a run" in error
+    assert sorted(path.name for path in out.iterdir()) == before
 
 
 def test_a_checkpoint_that_is_not_there(base, text, tmp_path):
     keys = {"base_model": str(base), "datasets": text}
     config = write_config(tmp_path / "c.yaml", **keys, resume_from_checkpoint=str(tmp_path / "no"))
     error = failure_of("train", config)
-    assert str(tmp_path / "no") in error
+    assert str(tmp_path / "no") in error and "resume_from_checkpoint" in error
     assert not (tmp_path / "out").exists()
+
+
+def test_a_second_run_in_the_same_directory_is_refused(base, text, tmp_path):
+    keys = {"base_model": str(base), "datasets": text, "max_steps": 100000}
+    config = write_config(tmp_path / "c.yaml", **keys)
+    first = subprocess.Popen(
+        [str(SHIRA_BIN), "train", str(config)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        while not (tmp_path / "out" / "metrics.jsonl").exists():
+            assert first.poll() is None
+            time.sleep(0.01)
+        assert "another run" in failure_of("train", config, "--resume")
+    finally:
+        first.send_signal(signal.SIGINT)
+        stdout, _ = first.communicate()
+    command = shlex.split(stdout.decode().rsplit("next:", 1)[1])
+    assert command[1:] == ["train", str(tmp_path / "out" / "config.yaml"), "--resume"]
+
+
+def test_a_place_that_cannot_be_written_is_noticed_first(base, text, tmp_path):
+    keys = {"base_model": str(base), "datasets": text, "output_dir": "/proc/1/out"}
+    error = failure_of("train", write_config(tmp_path / "c.yaml", **keys), rc=2)
+    assert "output_dir /proc/1/out" in error

@@ -74,7 +74,7 @@ save_steps: 0  # from one checkpoint to the next; 0 = only at the end
 save_total_limit: 2  # newest checkpoints kept; 0 = all
 early_stopping_patience:  # evaluations without a better eval_loss until the run ends
 load_best_model_at_end: false  # true with early_stopping_patience unless given
-resume_from_checkpoint:  # a checkpoint directory of this run; --resume takes the newest
+resume_from_checkpoint:  # branch off from this checkpoint, in a new output_dir; --resume goes on with a run
 report_to: none  # beside metrics.jsonl
 sample_prompts:  # continued and logged at every evaluation
 output_dir: out  # for the result, checkpoints and metrics

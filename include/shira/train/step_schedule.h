@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <vector>
 
 namespace shira {
@@ -32,13 +33,15 @@ class SHIRA_API StepSchedule {
   double epochs_after(std::int64_t steps);
 
  private:
-  std::int64_t steps_in_epoch(std::int64_t epoch) const;
+  std::int64_t length_of(std::int64_t epoch);
+  std::int64_t steps_in_epoch(std::int64_t epoch);
   std::int64_t start_of(std::int64_t epoch);
   std::int64_t epoch_of(std::int64_t step);
 
   std::function<std::int64_t(std::int64_t)> batches_in_epoch_;
   std::int64_t group_;
-  std::vector<std::int64_t> starts_ = {0};  // the first step of each epoch reached so far
+  std::map<std::int64_t, std::int64_t> lengths_;  // asked once: the reader may be busy
+  std::vector<std::int64_t> starts_ = {0};        // the first step of each epoch reached so far
 };
 
 }  // namespace shira

@@ -4,6 +4,7 @@
 #include <shira/base/export.h>
 #include <shira/data/batch_reader.h>
 #include <shira/data/data_loader.h>
+#include <shira/io/directory_lock.h>
 #include <shira/methods/training_method.h>
 #include <shira/train/checkpoint.h>
 #include <shira/train/lr_schedule.h>
@@ -69,6 +70,7 @@ struct TrainResult {
   bool stopped_early = false;  // early_stopping_patience ran out
   std::optional<double> first_eval_loss;  // before training
   std::optional<double> last_eval_loss;
+  std::int64_t evaluated_step = 0;  // where it was measured
   std::optional<double> best_eval_loss;
   std::int64_t best_step = 0;
   double seconds = 0.0;              // of this call
@@ -81,8 +83,8 @@ class SHIRA_API Trainer {
  public:
   Trainer(TrainerParts parts, TrainerOptions options);
 
-  /// Opens output_dir and restores resume_from. A checkpoint that does not fit throws before any
-  /// file was changed. run() calls it if nobody did.
+  /// Opens output_dir, which no other run may be using, and restores resume_from. A checkpoint that
+  /// does not fit throws before any file was changed. run() calls it if nobody did.
   void start();
 
   /// Trains to the end, or until SIGINT or SIGTERM (finishes the step and saves). A NaN or infinite
@@ -131,6 +133,7 @@ class SHIRA_API Trainer {
   Group last_group_;
   std::int64_t items_ = 0;
   std::vector<double> step_seconds_;
+  std::unique_ptr<DirectoryLock> lock_;
   std::unique_ptr<RunLog> log_;
 };
 
