@@ -78,8 +78,9 @@ TEST(Trainer, WithNothingButNansTheResultIsTheLastStep) {
 }
 
 TEST(Trainer, PatienceCountsEvaluationsInARowAndNotTheUntrainedModel) {
-  const TrainResult result =
-      run({0.1, 0.9, 0.8, 0.85, 0.7, 0.75, 0.75, 0.6}, {.early_stopping_patience = 2});
+  TrainerOptions options;
+  options.early_stopping_patience = 2;
+  const TrainResult result = run({0.1, 0.9, 0.8, 0.85, 0.7, 0.75, 0.75, 0.6}, options);
   EXPECT_TRUE(result.stopped_early);
   EXPECT_EQ(result.step, 6);
   EXPECT_EQ(result.best_step, 4);
