@@ -96,7 +96,7 @@ TEST_F(HubCacheTest, ARefCannotLeadOutOfTheSnapshots) {
   add_model(directory_.path(), "models--org--name");
   write_file(directory_ / "config.json", "{}");
   for (const std::string commit :
-       {"../../..", "/etc", ".", "..", "", "0a1b/", "0a1b\n", "a\x1b[m"}) {
+       {"../../..", "/etc", ".", "..", "", "0a1b/", "0a1b\n\n", "a\x1b[m"}) {
     write_file(directory_ / "models--org--name/refs/main", commit);
     expect_error<IoError>([] { resolve_base_model("org/name"); }, {"refs/main", "damaged"});
   }

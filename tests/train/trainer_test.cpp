@@ -65,10 +65,10 @@ TrainResult run(const std::vector<double>& held_out, TrainerOptions options) {
 }
 
 TEST(Trainer, ANanHeldOutLossIsNeverTheBestAndLosesNothing) {
-  const TrainResult result = run({1.0, NAN, 0.7, NAN}, {});
+  const TrainResult result = run({1.0, NAN, 0.75, NAN}, {});
   EXPECT_EQ(result.step, 3);
   EXPECT_EQ(result.best_step, 2);
-  EXPECT_EQ(result.best_eval_loss, 0.7);
+  EXPECT_EQ(result.best_eval_loss, 0.75);
 }
 
 TEST(Trainer, WithNothingButNansTheResultIsTheLastStep) {
