@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -32,6 +33,11 @@ def shira(threads, *args):
     if result.returncode != 0:
         raise SystemExit(f"shira {args[0]} failed:\n{result.stderr}")
     return json.loads(result.stdout)
+
+
+def processor():
+    names = re.findall(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    return names[0] if names else platform.machine()
 
 
 def split_text(path, work):
@@ -134,8 +140,8 @@ def page(args, before, results, drawn):
         "",
         *result_rows(results),
         "",
-        "The best rate of each row is bold. Differences of a few hundredths between masks are within what another seed",
-        "changes; small models and far texts favour dense methods (the paper's 7B models go the other way).",
+        "The best rate of each row is bold. One seed and two rates: differences of a few tenths are no ranking, and where the higher",
+        "rate wins a still higher one might win by more.",
         "",
         f"## What they look like: `{DRAWN}`, `shira_r: 1`",
         "",
@@ -144,7 +150,7 @@ def page(args, before, results, drawn):
         "Rank is the structural rank (a maximum matching of rows and columns): the highest rank that a change of these",
         "entries can have. LoRA's at this count is 1.",
         "",
-        f"Machine: {platform.processor() or platform.machine()}, {args.threads} threads.",
+        f"Machine: {processor()}, {args.threads} thread{'s' if args.threads > 1 else ''}.",
     ]
     return "\n".join(lines) + "\n"
 
