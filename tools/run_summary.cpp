@@ -82,7 +82,8 @@ void print_losses(const TrainResult& result, bool best_is_result) {
   if (!result.first_eval_loss || !result.last_eval_loss) return;
   std::cout << "held-out loss:      " << *result.first_eval_loss << " before";
   if (result.evaluated_step > 0) std::cout << ", " << *result.last_eval_loss << " after";
-  if (result.evaluated_step < result.step) std::cout << " " << result.evaluated_step << " steps";
+  const bool is_older = result.evaluated_step > 0 && result.evaluated_step < result.step;
+  if (is_older) std::cout << " " << result.evaluated_step << " steps";
   const bool names_best = result.best_eval_loss && *result.best_eval_loss < *result.last_eval_loss;
   if (names_best) {
     std::cout << "; lowest " << *result.best_eval_loss << " at step " << result.best_step
