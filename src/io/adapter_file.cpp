@@ -24,10 +24,14 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kFormatVersion = "1";
+/// 2 adds targets held whole and removed ones; a file without them is one of version 1, which
+/// programs that know no other read.
+constexpr const char* kSparseVersion = "1";
+constexpr const char* kWholeVersion = "2";
 constexpr const char* kConfigName = "adapter_config.json";
 constexpr const char* kTensorsName = "adapter_model.safetensors";
 constexpr std::string_view kTargetPrefix = "target.";
+constexpr std::string_view kWholeSuffix = ".whole";
 
 std::string hex(std::uint64_t value) {
   std::array<char, 17> text{};
@@ -43,44 +47,52 @@ std::uint64_t parse_hex(const std::string& text) {
   return value;
 }
 
-json target_record(const AdapterFileTensor& tensor) {
-  json record = {{"shape", tensor.shape}, {"nnz", tensor.indices.size()}};
-  if (tensor.base_checksum) record["base_xxh3_64"] = hex(*tensor.base_checksum);
+const char* format_version(const AdapterFileBytes& file) {
+  return file.whole.empty() && file.removed.empty() ? kSparseVersion : kWholeVersion;
+}
+
+json target_record(const SparseTargetBytes& target) {
+  json record = {{"shape", target.shape}, {"nnz", target.indices.size()}};
+  if (target.base_checksum) record["base_xxh3_64"] = hex(*target.base_checksum);
   return record;
 }
 
-std::map<std::string, std::string> file_metadata(const AdapterFile& file) {
+std::map<std::string, std::string> file_metadata(const AdapterFileBytes& file) {
+  const AdapterFileHeader& header = file.header;
   std::map<std::string, std::string> metadata = {
       {"format", "shira"},
-      {"format_version", kFormatVersion},
-      {"value_kind", file.value_kind},
-      {"base_dtype", std::string(dtype_name(file.base_dtype))},
-      {"base_model", file.base_model},
-      {"mask_type", file.mask_type}};
-  for (const AdapterFileTensor& tensor : file.tensors) {
-    metadata[std::string(kTargetPrefix) + tensor.name] = target_record(tensor).dump();
+      {"format_version", format_version(file)},
+      {"value_kind", header.value_kind},
+      {"base_dtype", std::string(dtype_name(header.base_dtype))},
+      {"base_model", header.base_model},
+      {"mask_type", header.mask_type}};
+  for (const SparseTargetBytes& target : file.sparse) {
+    metadata[std::string(kTargetPrefix) + target.name] = target_record(target).dump();
   }
+  if (!file.removed.empty()) metadata["removed"] = json(file.removed).dump();
   return metadata;
 }
 
 /// The module names of the targets, for adapter_config.json.
-std::vector<std::string> module_names(const AdapterFile& file) {
+std::vector<std::string> module_names(const AdapterFileBytes& file) {
   std::set<std::string> names;
-  for (const AdapterFileTensor& tensor : file.tensors) {
-    const std::string_view name = tensor.name;
+  const auto add = [&names](std::string_view name) {
     names.emplace(name.ends_with(".weight") ? name.substr(0, name.size() - 7) : name);
-  }
+  };
+  for (const SparseTargetBytes& target : file.sparse) add(target.name);
+  for (const TensorBytes& target : file.whole) add(target.name);
   return {names.begin(), names.end()};
 }
 
-json config_json(const AdapterFile& file) {
+json config_json(const AdapterFileBytes& file) {
+  const AdapterFileHeader& header = file.header;
   return {{"peft_type", "SHIRA"},
           {"layout", "shira"},
-          {"format_version", kFormatVersion},
-          {"value_kind", file.value_kind},
-          {"base_model_name_or_path", file.base_model},
-          {"base_dtype", dtype_name(file.base_dtype)},
-          {"mask_type", file.mask_type},
+          {"format_version", format_version(file)},
+          {"value_kind", header.value_kind},
+          {"base_model_name_or_path", header.base_model},
+          {"base_dtype", dtype_name(header.base_dtype)},
+          {"mask_type", header.mask_type},
           {"target_modules", module_names(file)}};
 }
 
@@ -140,71 +152,114 @@ std::vector<std::int64_t> checked_shape(const json& record, std::int64_t& numel)
   return shape;
 }
 
-AdapterFileTensor read_target(const SafetensorsFile& file, const std::string& name,
-                              const std::string& record_text) {
+SparseTargetView read_target(const SafetensorsFile& file, const std::string& name,
+                             const std::string& record_text) {
   const json record = detail::parse_strict_json(record_text);
-  AdapterFileTensor tensor;
-  tensor.name = name;
   std::int64_t numel = 0;
-  tensor.shape = checked_shape(record, numel);
-  const TensorView values = file.view(name + ".values");
+  std::vector<std::int64_t> shape = checked_shape(record, numel);
+  TensorView values = file.view(name + ".values");
   const auto nnz = whole_number(record.at("nnz"));
   SHIRA_CHECK(IoError, values.shape == std::vector<std::int64_t>{nnz} && nnz <= numel,
               "the values are not a vector of nnz = ", nnz, " entries of ", numel);
-  tensor.dtype = values.dtype;
-  tensor.values.assign(values.data, values.data + values.byte_size);
-  tensor.indices = decode_indices(gap_bytes(file.view(name + ".gaps")),
-                                  restart_pairs(file.view(name + ".restarts")), nnz, numel);
-  if (record.contains("base_xxh3_64")) {
-    tensor.base_checksum = parse_hex(record["base_xxh3_64"].get<std::string>());
-  }
-  return tensor;
+  IndexDecoder positions(gap_bytes(file.view(name + ".gaps")),
+                         restart_pairs(file.view(name + ".restarts")), nnz, numel);
+  std::optional<std::uint64_t> checksum;
+  if (record.contains("base_xxh3_64")) checksum = parse_hex(record["base_xxh3_64"]);
+  return {name, std::move(shape), std::move(positions), std::move(values), checksum};
 }
 
-void read_header(const SafetensorsFile& file, AdapterFile& adapter) {
+AdapterFileHeader read_header(const SafetensorsFile& file) {
   SHIRA_CHECK(IoError, metadata_value(file, "format") == "shira", "format is not 'shira'");
-  SHIRA_CHECK(IoError, metadata_value(file, "format_version") == kFormatVersion, "format version ",
-              metadata_value(file, "format_version"), " is not known; this version reads ",
-              kFormatVersion);
-  adapter.value_kind = metadata_value(file, "value_kind");
-  SHIRA_CHECK(IoError, adapter.value_kind == "weights" || adapter.value_kind == "deltas",
-              "value_kind '", adapter.value_kind, "' is neither weights nor deltas");
+  const std::string& version = metadata_value(file, "format_version");
+  SHIRA_CHECK(IoError, version == kSparseVersion || version == kWholeVersion, "format version ",
+              version, " is not known; this version reads ", kSparseVersion, " and ",
+              kWholeVersion);
+  AdapterFileHeader header;
+  header.value_kind = metadata_value(file, "value_kind");
+  SHIRA_CHECK(IoError, header.value_kind == "weights" || header.value_kind == "deltas",
+              "value_kind '", header.value_kind, "' is neither weights nor deltas");
   const auto dtype = parse_dtype(metadata_value(file, "base_dtype"));
   SHIRA_CHECK(IoError, dtype.has_value(), "unknown base_dtype");
-  adapter.base_dtype = *dtype;
-  adapter.base_model = metadata_value(file, "base_model");
-  adapter.mask_type = metadata_value(file, "mask_type");
+  header.base_dtype = *dtype;
+  header.base_model = metadata_value(file, "base_model");
+  header.mask_type = metadata_value(file, "mask_type");
+  return header;
 }
 
-void read_targets(const SafetensorsFile& file, AdapterFile& adapter) {
+std::vector<SparseTargetView> read_sparse(const SafetensorsFile& file) {
+  std::vector<SparseTargetView> targets;
   for (const auto& [key, value] : file.metadata()) {
     if (!key.starts_with(kTargetPrefix)) continue;
     const std::string name = key.substr(kTargetPrefix.size());
     try {
-      adapter.tensors.push_back(read_target(file, name, value));
+      targets.push_back(read_target(file, name, value));
     } catch (const std::exception& error) {
       throw IoError(detail::concat("tensor ", name, ": ", error.what()));
     }
   }
-  SHIRA_CHECK(IoError, file.names().size() == 3 * adapter.tensors.size(),
-              "expected 3 tensors for each of ", adapter.tensors.size(), " targets. Got ",
+  return targets;
+}
+
+std::vector<WholeTargetView> read_whole(const SafetensorsFile& file) {
+  std::vector<WholeTargetView> targets;
+  for (const std::string& name : file.names()) {
+    if (!name.ends_with(kWholeSuffix)) continue;
+    targets.push_back({name.substr(0, name.size() - kWholeSuffix.size()), file.view(name)});
+  }
+  return targets;
+}
+
+std::vector<std::string> read_removed(const SafetensorsFile& file) {
+  const auto found = file.metadata().find("removed");
+  if (found == file.metadata().end()) return {};
+  const json names = detail::parse_strict_json(found->second);
+  SHIRA_CHECK(IoError, names.is_array(), "'removed' is no list of names");
+  return names.get<std::vector<std::string>>();
+}
+
+/// Each tensor belongs to a target, and each parameter is named once.
+void check_complete(const SafetensorsFile& file, const AdapterFileView& adapter) {
+  SHIRA_CHECK(IoError, file.names().size() == 3 * adapter.sparse.size() + adapter.whole.size(),
+              "expected 3 tensors for each of ", adapter.sparse.size(),
+              " sparse targets and 1 for ", "each of ", adapter.whole.size(), " whole ones. Got ",
               file.names().size(), ".");
+  std::set<std::string_view> seen;
+  const auto add = [&seen](std::string_view name) {
+    SHIRA_CHECK(IoError, seen.insert(name).second, "tensor ", name, " is a target twice");
+  };
+  for (const SparseTargetView& target : adapter.sparse) add(target.name);
+  for (const WholeTargetView& target : adapter.whole) add(target.name);
+  for (const std::string& name : adapter.removed) add(name);
+}
+
+AdapterFileView read_view(const SafetensorsFile& file) {
+  AdapterFileView adapter{read_header(file), read_sparse(file), {}, {}};
+  if (metadata_value(file, "format_version") == kWholeVersion) {
+    adapter.whole = read_whole(file);
+    adapter.removed = read_removed(file);
+  }
+  check_complete(file, adapter);
+  return adapter;
 }
 
 }  // namespace
 
-void write_adapter_file(const std::filesystem::path& directory, const AdapterFile& file) {
+void write_adapter_file(const std::filesystem::path& directory, const AdapterFileBytes& file) {
   std::vector<EncodedIndices> encoded;
-  encoded.reserve(file.tensors.size());
+  encoded.reserve(file.sparse.size());
   std::vector<TensorBytes> tensors;
-  for (const AdapterFileTensor& tensor : file.tensors) {
-    const auto nnz = static_cast<std::int64_t>(tensor.indices.size());
-    const EncodedIndices& code = encoded.emplace_back(encode_indices(tensor.indices));
+  for (const SparseTargetBytes& target : file.sparse) {
+    const auto nnz = static_cast<std::int64_t>(target.indices.size());
+    const EncodedIndices& code = encoded.emplace_back(encode_indices(target.indices));
     const auto gaps = static_cast<std::int64_t>(code.gaps.size());
     const auto restarts = static_cast<std::int64_t>(code.restarts.size());
-    tensors.push_back({tensor.name + ".restarts", DType::kI64, {restarts}, code.restarts.data()});
-    tensors.push_back({tensor.name + ".values", tensor.dtype, {nnz}, tensor.values.data()});
-    tensors.push_back({tensor.name + ".gaps", DType::kU8, {gaps}, code.gaps.data()});
+    tensors.push_back({target.name + ".restarts", DType::kI64, {restarts}, code.restarts.data()});
+    tensors.push_back({target.name + ".values", target.dtype, {nnz}, target.values});
+    tensors.push_back({target.name + ".gaps", DType::kU8, {gaps}, code.gaps.data()});
+  }
+  for (TensorBytes target : file.whole) {
+    target.name += kWholeSuffix;
+    tensors.push_back(std::move(target));
   }
   // The widest items first: every tensor then starts at a multiple of its item size.
   std::stable_sort(tensors.begin(), tensors.end(), [](const TensorBytes& a, const TensorBytes& b) {
@@ -214,20 +269,17 @@ void write_adapter_file(const std::filesystem::path& directory, const AdapterFil
   write_file(directory / kConfigName, config_json(file).dump(2) + "\n");
 }
 
-AdapterFile read_adapter_file(const std::filesystem::path& directory) {
+AdapterFileView read_adapter_file(const std::filesystem::path& directory) {
   SHIRA_CHECK(IoError, std::filesystem::is_directory(directory), directory.string(),
               ": no such adapter directory.");
   check_layout(directory / kConfigName);
   const SafetensorsFile file(directory / kTensorsName);
-  AdapterFile adapter;
   try {
-    read_header(file, adapter);
-    read_targets(file, adapter);
+    return read_view(file);
   } catch (const std::exception& error) {
     throw IoError(detail::concat(file.path().string(), ": ", error.what(),
                                  ". The file is damaged or not an adapter of ours."));
   }
-  return adapter;
 }
 
 }  // namespace shira

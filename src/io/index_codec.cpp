@@ -1,4 +1,4 @@
-// Blocks are decoded one after the other; each needs only its bytes and the index before it.
+// A block needs only its bytes and the index before it, which its restart has.
 #include <shira/base/error.h>
 #include <shira/io/index_codec.h>
 
@@ -33,22 +33,26 @@ void check_sizes(std::span<const std::uint8_t> gaps, std::span<const std::int64_
                                ", expected a larger one below ", limit));
 }
 
-/// The bytes between a block's restart and the next one. A block ends with index restarts[2 *
-/// block] at byte restarts[2 * block + 1], the last block with the bytes.
-std::span<const std::uint8_t> bytes_of_block(std::size_t block, std::span<const std::uint8_t> gaps,
-                                             std::span<const std::int64_t> restarts) {
-  const auto size = static_cast<std::int64_t>(gaps.size());
-  const std::int64_t begin = block == 0 ? 0 : restarts[2 * block - 1];
-  const std::int64_t end = 2 * block < restarts.size() ? restarts[2 * block + 1] : size;
-  SHIRA_CHECK(IoError, 0 <= begin && begin < end && end <= size, "index codec: block ", block,
-              " has bytes ", begin, " to ", end, ", expected a part of the ", size, " bytes");
-  return gaps.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+/// Block b > 0 begins at byte restarts[2 * b - 1], after index restarts[2 * b - 2].
+void check_restarts(std::span<const std::int64_t> restarts, std::int64_t bytes,
+                    std::int64_t limit) {
+  std::int64_t last_index = -1;
+  std::int64_t last_byte = 0;
+  for (std::size_t i = 0; i < restarts.size(); i += 2) {
+    const bool fits = last_index < restarts[i] && restarts[i] < limit &&
+                      last_byte < restarts[i + 1] && restarts[i + 1] < bytes;
+    SHIRA_CHECK(IoError, fits, "index codec: restart ", i / 2, " names index ", restarts[i],
+                " and byte ", restarts[i + 1], ", expected ones above ", last_index, " and ",
+                last_byte, " and below ", limit, " and ", bytes);
+    last_index = restarts[i];
+    last_byte = restarts[i + 1];
+  }
 }
 
 /// Fills `out` from one block's bytes; `previous` is the index before it (-1: none). Returns its
 /// last index.
-std::int64_t decode_block(std::span<const std::uint8_t> gaps, std::int64_t previous,
-                          std::int64_t limit, std::span<std::int32_t> out) {
+std::int64_t decode_gaps(std::span<const std::uint8_t> gaps, std::int64_t previous,
+                         std::int64_t limit, std::span<std::int32_t> out) {
   std::int64_t index = std::max<std::int64_t>(previous, 0);
   std::size_t entry = 0;
   for (const std::uint8_t gap : gaps) {
@@ -85,20 +89,33 @@ EncodedIndices encode_indices(std::span<const std::int32_t> indices) {
   return encoded;
 }
 
-std::vector<std::int32_t> decode_indices(std::span<const std::uint8_t> gaps,
-                                         std::span<const std::int64_t> restarts, std::int64_t count,
-                                         std::int64_t limit) {
-  check_sizes(gaps, restarts, count, limit);
-  std::vector<std::int32_t> indices(static_cast<std::size_t>(count));
-  std::span<std::int32_t> remaining(indices);
-  std::int64_t last = -1;
-  for (std::size_t block = 0; !remaining.empty(); ++block) {
-    const auto out = remaining.first(std::min<std::size_t>(remaining.size(), kIndexBlock));
-    last = decode_block(bytes_of_block(block, gaps, restarts), last, limit, out);
-    SHIRA_CHECK(IoError, 2 * block >= restarts.size() || restarts[2 * block] == last,
-                "index codec: block ", block, " ends with index ", last,
-                ", its restart says otherwise");
-    remaining = remaining.subspan(out.size());
+IndexDecoder::IndexDecoder(std::span<const std::uint8_t> gaps, std::vector<std::int64_t> restarts,
+                           std::int64_t count, std::int64_t limit)
+    : gaps_(gaps), restarts_(std::move(restarts)), count_(count), limit_(limit) {
+  check_sizes(gaps_, restarts_, count, limit);
+  check_restarts(restarts_, std::ssize(gaps_), limit);
+}
+
+void IndexDecoder::decode_block(std::int64_t block, std::span<std::int32_t> out) const {
+  const auto restart = 2 * static_cast<std::size_t>(block);  // of the next block
+  const std::int64_t previous = block == 0 ? -1 : restarts_[restart - 2];
+  const std::int64_t begin = block == 0 ? 0 : restarts_[restart - 1];
+  const bool is_last = restart == restarts_.size();
+  const std::int64_t end = is_last ? std::ssize(gaps_) : restarts_[restart + 1];
+  const std::int64_t first = block * kIndexBlock;
+  const std::int64_t entries = std::min(kIndexBlock, count_ - first);
+  const std::int64_t last = decode_gaps(
+      gaps_.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)),
+      previous, limit_,
+      out.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(entries)));
+  SHIRA_CHECK(IoError, is_last || restarts_[restart] == last, "index codec: block ", block,
+              " ends with index ", last, ", its restart says otherwise");
+}
+
+std::vector<std::int32_t> decode_indices(const IndexDecoder& decoder) {
+  std::vector<std::int32_t> indices(static_cast<std::size_t>(decoder.count()));
+  for (std::int64_t block = 0; block < decoder.blocks(); ++block) {
+    decoder.decode_block(block, indices);
   }
   return indices;
 }

@@ -43,7 +43,7 @@ DType parse_entry_dtype(const json& value) {
   const auto& name = value.get_ref<const std::string&>();
   const std::optional<DType> dtype = parse_dtype(name);
   SHIRA_CHECK(IoError, dtype, "its dtype ", quote(name),
-              " is not supported; F64, F32, F16, BF16, I64, I32, U8 and BOOL are");
+              " is not supported; F64 to F8, I64 to U8, C64 and BOOL are");
   return *dtype;
 }
 

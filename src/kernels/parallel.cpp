@@ -1,11 +1,11 @@
 // Compiled with OpenMP and linked with the runtime that LibTorch brings along: one pool of threads
-// in the process. (clang's runtime is another one: there the loop stays serial.)
+// in the process. (clang's runtime is another one: there the loop stays serial.) Nothing is
+// allocated: switching between resident patches must not wait for an allocator.
 #include <shira/base/error.h>
 #include <shira/kernels/parallel.h>
 
 #include <algorithm>
 #include <exception>
-#include <vector>
 
 namespace shira {
 
@@ -16,19 +16,22 @@ void parallel_chunks(
               " items in chunks of ", grain, ", expected 0 or more in chunks of 1 or more");
   const std::int64_t chunks = chunk_count(count, grain);
   // An exception must not leave the OpenMP region.
-  std::vector<std::exception_ptr> failures(static_cast<std::size_t>(chunks));
+  std::exception_ptr failure;
+  std::int64_t failed_chunk = chunks;
 #pragma omp parallel for schedule(dynamic) if (chunks > 1)
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
     const std::int64_t begin = chunk * grain;
     try {
       body(begin, std::min(begin + grain, count), chunk);
     } catch (...) {
-      failures[static_cast<std::size_t>(chunk)] = std::current_exception();
+#pragma omp critical(shira_parallel_chunks_failure)
+      if (chunk < failed_chunk) {
+        failed_chunk = chunk;
+        failure = std::current_exception();
+      }
     }
   }
-  for (const std::exception_ptr& failure : failures) {
-    if (failure) std::rethrow_exception(failure);
-  }
+  if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace shira

@@ -3,12 +3,11 @@
 
 #include <bit>
 #include <cmath>
-#include <limits>
+#include <cstdint>
 
 namespace shira {
-namespace {
 
-float round_to_odd_one(double value) {
+float round_to_odd(double value) {
   const auto nearest = static_cast<float>(value);
   const bool exact = static_cast<double>(nearest) == value || std::isnan(value);
   const bool odd = (std::bit_cast<std::uint32_t>(nearest) & 1U) != 0;
@@ -16,12 +15,6 @@ float round_to_odd_one(double value) {
   // Of the two float32 neighbours of an inexact value one is odd: the one on the other side.
   const float direction = value > static_cast<double>(nearest) ? HUGE_VALF : -HUGE_VALF;
   return std::nextafter(nearest, direction);
-}
-
-}  // namespace
-
-void round_to_odd(std::span<const double> values, float* out) {
-  for (double value : values) *out++ = round_to_odd_one(value);
 }
 
 }  // namespace shira

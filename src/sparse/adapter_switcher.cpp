@@ -1,23 +1,36 @@
-// A switch is two overwrites: the old patch's originals, then the new patch's values.
+// A switch is two overwrites, the old patch's originals and the new patch's values, in one pass
+// over the weights that both write.
 #include <shira/base/error.h>
 #include <shira/sparse/adapter_switcher.h>
 #include <shira/sparse/scatter_into.h>
 
 #include <ATen/Functions.h>
 
+#include <algorithm>
+#include <mutex>
+
 namespace shira {
 namespace {
 
-/// A patch was checked when it was resolved; this catches one that belongs to another model.
-void check_entry(const std::map<std::string, torch::Tensor>& parameters, const std::string& name,
-                 const PatchEntry& entry) {
-  const auto found = parameters.find(name);
-  const bool fits = found != parameters.end() &&
-                    found->second.scalar_type() == entry.patched.scalar_type() &&
-                    (entry.indices.numel() == 0 ||
-                     entry.indices[-1].item<std::int64_t>() < found->second.numel());
-  SHIRA_CHECK(Error, fits, "[AdapterSwitcher::apply] the patch does not fit parameter ", name,
-              ". A patch belongs to the model it was resolved for.");
+void write(const torch::Tensor& weight, const PatchEntry& entry, const torch::Tensor& values) {
+  entry.is_dense() ? copy_into(weight, values) : scatter_into(weight, entry.indices, values);
+}
+
+/// From one patch's share of a weight to another's.
+void exchange(const torch::Tensor& weight, const PatchEntry& from, const PatchEntry& to) {
+  if (to.is_dense()) return copy_into(weight, to.patched);
+  if (from.is_dense()) {
+    copy_into(weight, from.original);
+    return scatter_into(weight, to.indices, to.patched);
+  }
+  scatter_both_into(weight, from.indices, from.original, to.indices, to.patched);
+}
+
+/// Whether swapping the adapter's values in is all there is to do.
+bool is_one_copy(const std::vector<ScaledAdapter>& adapters) {
+  return adapters.size() == 1 && adapters[0].scale == 1.0 &&
+         adapters[0].adapter.kind == ValueKind::kWeights && adapters[0].adapter.whole.empty() &&
+         adapters[0].adapter.removed.empty();
 }
 
 }  // namespace
@@ -28,50 +41,156 @@ AdapterSwitcher::AdapterSwitcher(const torch::nn::Module& model) {
   }
 }
 
-AdapterSwitcher::~AdapterSwitcher() { revert(); }
+AdapterSwitcher::~AdapterSwitcher() { revert_locked(); }
 
 torch::Tensor AdapterSwitcher::base_values(const std::string& name,
                                            const torch::Tensor& indices) const {
-  torch::Tensor values = gather_from(parameters_.at(name), indices);
-  if (!applied_ || !applied_->entries.contains(name)) return values;
-  const PatchEntry& entry = applied_->entries.at(name);
-  if (entry.indices.numel() == 0) return values;
+  const torch::Tensor& weight = parameters_.at(name);
+  const PatchEntry* entry = nullptr;
+  if (applied_) {
+    const auto found = applied_->entries().find(name);
+    if (found != applied_->entries().end()) entry = &found->second;
+  }
+  if (!indices.defined()) {
+    torch::Tensor values = weight.detach().clone();
+    if (entry != nullptr) write(values, *entry, entry->original);
+    return values;
+  }
+  if (entry != nullptr && entry->is_dense()) return gather_from(entry->original, indices);
+  torch::Tensor values = gather_from(weight, indices);
+  if (entry == nullptr || entry->indices.numel() == 0) return values;
   const torch::Tensor at =
-      at::searchsorted(entry.indices, indices).clamp_max(entry.indices.numel() - 1);
-  const torch::Tensor is_patched = entry.indices.index_select(0, at) == indices;
-  return at::where(is_patched, entry.original.index_select(0, at), values);
+      at::searchsorted(entry->indices, indices).clamp_max(entry->indices.numel() - 1);
+  const torch::Tensor is_patched = entry->indices.index_select(0, at) == indices;
+  return at::where(is_patched, entry->original.index_select(0, at), values);
 }
 
 WeightPatch AdapterSwitcher::resolve(const std::vector<ScaledAdapter>& adapters,
                                      ResolveOptions options) const {
+  const Lease lease(lock_);
   const auto base = [this](const std::string& name, const torch::Tensor& indices) {
     return base_values(name, indices);
   };
   return resolve_patch(parameters_, adapters, base, options);
 }
 
+/// A patch was checked when it was resolved; this catches one that belongs to another model, and
+/// weights that cannot be written.
+void AdapterSwitcher::check(const WeightPatch& patch) const {
+  for (const auto& [name, entry] : patch.entries()) {
+    const auto found = parameters_.find(name);
+    const bool fits = found != parameters_.end() &&
+                      found->second.scalar_type() == entry.patched.scalar_type() &&
+                      found->second.device() == entry.patched.device() &&
+                      found->second.sizes() == at::IntArrayRef(entry.shape);
+    SHIRA_CHECK(Error, fits, "[AdapterSwitcher] the patch does not fit parameter ", name,
+                ". A patch belongs to the model it was resolved for.");
+    check_writable(name, found->second);
+  }
+}
+
 void AdapterSwitcher::apply(const WeightPatch& patch) {
+  const std::lock_guard switching(lock_);
   SHIRA_CHECK(Error, !applied_,
               "[AdapterSwitcher::apply] a patch is already applied. Call revert() "
               "first, or switch_to().");
-  for (const auto& [name, entry] : patch.entries) check_entry(parameters_, name, entry);
-  for (const auto& [name, entry] : patch.entries) {
-    scatter_into(parameters_.at(name), entry.indices, entry.patched);
+  check(patch);
+  switch_locked(patch);
+}
+
+void AdapterSwitcher::switch_to(const WeightPatch& patch) {
+  const std::lock_guard switching(lock_);
+  check(patch);
+  switch_locked(patch);
+}
+
+void AdapterSwitcher::switch_locked(const WeightPatch& patch) {
+  const PatchEntries none;
+  const PatchEntries& from = applied_ ? applied_->entries() : none;
+  for (const auto& [name, entry] : from) {
+    if (!patch.entries().contains(name)) write(parameters_.at(name), entry, entry.original);
+  }
+  for (const auto& [name, entry] : patch.entries()) {
+    const torch::Tensor& weight = parameters_.at(name);
+    const auto old = from.find(name);
+    old == from.end() ? write(weight, entry, entry.patched) : exchange(weight, old->second, entry);
   }
   applied_ = patch;
 }
 
-void AdapterSwitcher::switch_to(const WeightPatch& patch) {
-  revert();
-  apply(patch);
+WeightPatch AdapterSwitcher::switch_to(const std::vector<ScaledAdapter>& adapters,
+                                       ResolveOptions options) {
+  if (is_one_copy(adapters)) {
+    if (const auto patch = swap_in(adapters[0].adapter, options)) return *patch;
+  }
+  const WeightPatch patch = resolve(adapters, options);  // or the error that says all that is wrong
+  switch_to(patch);
+  return patch;
+}
+
+/// Whether each tensor of the adapter has a parameter of its shape and dtype that can be written.
+bool AdapterSwitcher::fits_as_is(const SparseAdapter& adapter) const {
+  return std::all_of(adapter.tensors.begin(), adapter.tensors.end(), [this](const auto& item) {
+    const auto& [name, tensor] = item;
+    const auto found = parameters_.find(name);
+    if (found == parameters_.end()) return false;
+    check_writable(name, found->second);
+    return found->second.sizes() == at::IntArrayRef(tensor.mask.shape()) &&
+           found->second.scalar_type() == tensor.values.scalar_type();
+  });
+}
+
+/// Reads the base's values in the pass that overwrites them, and checks them then. Nothing has
+/// changed when the adapter is found not to fit, which is when nothing is returned.
+std::optional<WeightPatch> AdapterSwitcher::swap_in(const SparseAdapter& adapter,
+                                                    ResolveOptions options) {
+  const std::lock_guard switching(lock_);
+  if (!fits_as_is(adapter)) return std::nullopt;
+  const std::optional<WeightPatch> previous = applied_;
+  revert_locked();
+  PatchEntries entries;
+  const auto take_back = [&] {
+    for (const auto& [name, entry] : entries) {
+      if (entry.original.defined()) write(parameters_.at(name), entry, entry.original);
+    }
+    if (previous) switch_locked(*previous);
+  };
+  try {
+    for (const auto& [name, tensor] : adapter.tensors) {
+      const torch::Tensor& weight = parameters_.at(name);
+      PatchEntry& entry = entries[name];
+      entry.shape = tensor.mask.shape();
+      entry.indices = indices_for(weight, tensor.mask.indices());
+      entry.patched = tensor.values.to(weight.device());
+      entry.original = swap_into(weight, entry.indices, entry.patched);
+      if (options.force || is_same_base(adapter, tensor, entry.original)) continue;
+      take_back();
+      return std::nullopt;
+    }
+  } catch (...) {  // out of memory
+    take_back();
+    throw;
+  }
+  applied_ = WeightPatch(std::move(entries));
+  return applied_;
 }
 
 void AdapterSwitcher::revert() {
+  const std::lock_guard switching(lock_);
+  revert_locked();
+}
+
+void AdapterSwitcher::revert_locked() {
   if (!applied_) return;
-  for (const auto& [name, entry] : applied_->entries) {
-    scatter_into(parameters_.at(name), entry.indices, entry.original);
+  for (const auto& [name, entry] : applied_->entries()) {
+    write(parameters_.at(name), entry, entry.original);
   }
   applied_.reset();
+}
+
+bool AdapterSwitcher::is_applied() const {
+  const Lease lease(lock_);
+  return applied_.has_value();
 }
 
 }  // namespace shira

@@ -2,38 +2,72 @@
 #include <shira/base/error.h>
 #include <shira/io/adapter_file.h>
 #include <shira/io/checksum.h>
+#include <shira/kernels/finite.h>
+#include <shira/kernels/parallel.h>
 #include <shira/sparse/sparse_adapter.h>
 #include <shira/sparse/tensor_file.h>
 
 #include <ATen/Functions.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace shira {
 namespace {
 
-AdapterFileTensor to_file_tensor(const std::string& name, const SparseTensor& tensor) {
-  const torch::Tensor values = tensor.values.detach().cpu().contiguous();
-  const torch::Tensor& indices = tensor.mask.indices();
-  const auto* first = indices.const_data_ptr<std::int32_t>();
-  const auto* bytes = static_cast<const std::byte*>(values.const_data_ptr());
-  return {name,
-          tensor.mask.shape(),
-          {first, first + indices.numel()},
-          to_dtype(values.scalar_type()),
-          {bytes, bytes + values.nbytes()},
-          tensor.base_checksum};
+/// Masks "diff" marks the difference of two checkpoints, which may hold any bits.
+constexpr const char* kDifference = "diff";
+
+/// A block of positions and its values, on their way from a mapped file.
+struct LoadJob {
+  const SparseTargetView* from;
+  std::int64_t block;
+  std::int32_t* indices;  // of the whole target
+  std::byte* values;      // likewise
+};
+
+void run(const LoadJob& job, bool any_bits) {
+  const SparseTargetView& from = *job.from;
+  const std::int64_t count = from.positions.count();
+  from.positions.decode_block(job.block, {job.indices, static_cast<std::size_t>(count)});
+  const std::int64_t first = job.block * kIndexBlock;
+  const std::int64_t entries = std::min(kIndexBlock, count - first);
+  const std::size_t size = item_size(from.values.dtype);
+  const std::size_t offset = static_cast<std::size_t>(first) * size;
+  std::memcpy(job.values + offset, from.values.data + offset,
+              static_cast<std::size_t>(entries) * size);
+  const bool is_good =
+      any_bits || first_not_finite(job.values + offset, from.values.dtype, entries) < 0;
+  SHIRA_CHECK(IoError, is_good, "it has a value that is NaN or infinite: its training went wrong");
 }
 
-SparseTensor from_file_tensor(const AdapterFileTensor& tensor) {
-  const auto nnz = static_cast<std::int64_t>(tensor.indices.size());
-  torch::Tensor indices = at::empty({nnz}, torch::kInt32);
-  torch::Tensor values = at::empty({nnz}, to_scalar_type(tensor.dtype));
-  if (nnz > 0) {
-    std::memcpy(indices.data_ptr(), tensor.indices.data(), indices.nbytes());
-    std::memcpy(values.data_ptr(), tensor.values.data(), values.nbytes());
+/// Decodes the targets' blocks on all threads.
+void load_targets(const AdapterFileView& file, SparseAdapter& adapter) {
+  std::vector<LoadJob> jobs;
+  for (const SparseTargetView& target : file.sparse) {
+    const std::int64_t nnz = target.positions.count();
+    const torch::Tensor indices = at::empty({nnz}, torch::kInt32);
+    const torch::Tensor values = at::empty({nnz}, to_scalar_type(target.values.dtype));
+    adapter.tensors.emplace(target.name, SparseTensor{SparseMask::of_checked(target.shape, indices),
+                                                      values, target.base_checksum});
+    for (std::int64_t block = 0; block < target.positions.blocks(); ++block) {
+      jobs.push_back({&target, block, indices.mutable_data_ptr<std::int32_t>(),
+                      static_cast<std::byte*>(values.mutable_data_ptr())});
+    }
   }
-  return {SparseMask(tensor.shape, indices), values, tensor.base_checksum};
+  const bool any_bits = file.header.mask_type == kDifference;
+  parallel_chunks(std::ssize(jobs), 1, [&](std::int64_t job, std::int64_t, std::int64_t) {
+    const LoadJob& one = jobs[static_cast<std::size_t>(job)];
+    try {
+      run(one, any_bits);
+    } catch (const IoError& error) {
+      throw IoError(detail::concat("tensor ", one.from->name, ": ", error.what()));
+    }
+  });
+}
+
+torch::Tensor contiguous_on_cpu(const torch::Tensor& tensor) {
+  return tensor.detach().cpu().contiguous();
 }
 
 }  // namespace
@@ -44,19 +78,37 @@ std::int64_t SparseAdapter::nnz() const {
   return total;
 }
 
+torch::ScalarType SparseAdapter::checksum_dtype(const SparseTensor& tensor) const {
+  return kind == ValueKind::kWeights ? tensor.values.scalar_type() : base_dtype;
+}
+
 std::uint64_t base_checksum(const torch::Tensor& values, torch::ScalarType dtype) {
   const torch::Tensor bytes = values.detach().cpu().to(dtype).contiguous();
   return xxh3_64(bytes.const_data_ptr(), bytes.nbytes());
 }
 
 void save_adapter(const std::filesystem::path& directory, const SparseAdapter& adapter) {
-  AdapterFile file{adapter.kind == ValueKind::kWeights ? "weights" : "deltas",
-                   to_dtype(adapter.base_dtype),
-                   adapter.base_model,
-                   adapter.mask_type,
-                   {}};
+  AdapterFileBytes file{{adapter.kind == ValueKind::kWeights ? "weights" : "deltas",
+                         to_dtype(adapter.base_dtype), adapter.base_model, adapter.mask_type},
+                        {},
+                        {},
+                        adapter.removed};
+  std::vector<torch::Tensor> kept;  // what `file` borrows
   for (const auto& [name, tensor] : adapter.tensors) {
-    file.tensors.push_back(to_file_tensor(name, tensor));
+    const torch::Tensor& values = kept.emplace_back(contiguous_on_cpu(tensor.values));
+    const torch::Tensor& indices = tensor.mask.indices();
+    file.sparse.push_back(
+        {name,
+         tensor.mask.shape(),
+         {indices.const_data_ptr<std::int32_t>(), static_cast<std::size_t>(indices.numel())},
+         to_dtype(values.scalar_type()),
+         values.const_data_ptr(),
+         tensor.base_checksum});
+  }
+  for (const auto& [name, tensor] : adapter.whole) {
+    const torch::Tensor& values = kept.emplace_back(contiguous_on_cpu(tensor));
+    file.whole.push_back(
+        {name, to_dtype(values.scalar_type()), values.sizes().vec(), values.const_data_ptr()});
   }
   std::error_code error;
   std::filesystem::create_directories(directory, error);
@@ -65,15 +117,22 @@ void save_adapter(const std::filesystem::path& directory, const SparseAdapter& a
 }
 
 SparseAdapter load_adapter(const std::filesystem::path& directory) {
-  const AdapterFile file = read_adapter_file(directory);
+  const AdapterFileView file = read_adapter_file(directory);
   SparseAdapter adapter;
-  adapter.kind = file.value_kind == "weights" ? ValueKind::kWeights : ValueKind::kDeltas;
-  adapter.base_dtype = to_scalar_type(file.base_dtype);
-  adapter.base_model = file.base_model;
-  adapter.mask_type = file.mask_type;
-  for (const AdapterFileTensor& tensor : file.tensors) {
-    adapter.tensors.emplace(tensor.name, from_file_tensor(tensor));
+  adapter.kind = file.header.value_kind == "weights" ? ValueKind::kWeights : ValueKind::kDeltas;
+  adapter.base_dtype = to_scalar_type(file.header.base_dtype);
+  adapter.base_model = file.header.base_model;
+  adapter.mask_type = file.header.mask_type;
+  try {
+    load_targets(file, adapter);
+  } catch (const IoError& error) {
+    throw IoError(detail::concat(directory.string(), ": ", error.what(),
+                                 ". The file is damaged or not an adapter of ours."));
   }
+  for (const WholeTargetView& target : file.whole) {
+    adapter.whole.emplace(target.name, map_tensor(target.tensor));
+  }
+  adapter.removed = file.removed;
   return adapter;
 }
 

@@ -45,6 +45,14 @@ SparseMask::SparseMask(std::vector<std::int64_t> shape, torch::Tensor indices)
   check_sorted_inside(indices_, numel_);
 }
 
+SparseMask SparseMask::of_checked(std::vector<std::int64_t> shape, torch::Tensor indices) {
+  SparseMask mask;
+  mask.shape_ = std::move(shape);
+  mask.indices_ = std::move(indices);
+  mask.numel_ = checked_numel(mask.shape_);
+  return mask;
+}
+
 SparseMask SparseMask::from_dense(const torch::Tensor& dense) {
   SHIRA_CHECK(ShapeError, dense.scalar_type() == torch::kBool,
               "[SparseMask::from_dense] expected a bool tensor. Got ", dense.scalar_type(), ".");

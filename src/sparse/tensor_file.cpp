@@ -19,22 +19,29 @@ struct ScalarTypeRow {
   const char* name;
 };
 
-constexpr std::array<ScalarTypeRow, 8> kScalarTypes{{{DType::kF64, torch::kFloat64, "float64"},
-                                                     {DType::kF32, torch::kFloat32, "float32"},
-                                                     {DType::kF16, torch::kFloat16, "float16"},
-                                                     {DType::kBF16, torch::kBFloat16, "bfloat16"},
-                                                     {DType::kI64, torch::kInt64, "int64"},
-                                                     {DType::kI32, torch::kInt32, "int32"},
-                                                     {DType::kU8, torch::kUInt8, "uint8"},
-                                                     {DType::kBool, torch::kBool, "bool"}}};
+constexpr std::array<ScalarTypeRow, 16> kScalarTypes{
+    {{DType::kF64, torch::kFloat64, "float64"},
+     {DType::kF32, torch::kFloat32, "float32"},
+     {DType::kF16, torch::kFloat16, "float16"},
+     {DType::kBF16, torch::kBFloat16, "bfloat16"},
+     {DType::kI64, torch::kInt64, "int64"},
+     {DType::kI32, torch::kInt32, "int32"},
+     {DType::kU8, torch::kUInt8, "uint8"},
+     {DType::kBool, torch::kBool, "bool"},
+     {DType::kI16, torch::kInt16, "int16"},
+     {DType::kI8, torch::kInt8, "int8"},
+     {DType::kU64, torch::kUInt64, "uint64"},
+     {DType::kU32, torch::kUInt32, "uint32"},
+     {DType::kU16, torch::kUInt16, "uint16"},
+     {DType::kF8E4M3, torch::kFloat8_e4m3fn, "float8_e4m3fn"},
+     {DType::kF8E5M2, torch::kFloat8_e5m2, "float8_e5m2"},
+     {DType::kC64, torch::kComplexFloat, "complex64"}}};
 
 const ScalarTypeRow& scalar_type_row(torch::ScalarType type) {
   for (const ScalarTypeRow& row : kScalarTypes) {
     if (row.type == type) return row;
   }
-  throw ShapeError(detail::concat("dtype ", type,
-                                  " is not supported. Supported: float64, "
-                                  "float32, float16, bfloat16, int64, int32, uint8, bool."));
+  throw ShapeError(detail::concat("dtype ", type, " is not one that safetensors files hold."));
 }
 
 void release_mapping(void* context) { delete static_cast<Mapping*>(context); }

@@ -1,171 +1,221 @@
-// How several adapters become one list of values. The rules are design decisions, kept in one place
-// (combine): copy, PEFT's rounding, or one float64 sum.
+// One parameter after the other: its contributions, their union, the base's values there, checks,
+// then kernels/combine.h. The rules of exactness are that file's.
 #include <shira/base/error.h>
 #include <shira/base/logging.h>
-#include <shira/kernels/rounding.h>
+#include <shira/kernels/combine.h>
 #include <shira/sparse/scatter_into.h>
 #include <shira/sparse/tensor_file.h>
 #include <shira/sparse/weight_patch.h>
 
 #include <ATen/Functions.h>
 
+#include <algorithm>
+#include <cstring>
 #include <span>
 
 namespace shira {
 namespace {
 
-struct Contribution {
-  const SparseTensor* tensor;
-  ValueKind kind;
+/// One adapter's part in one parameter: sparse, or whole.
+struct Part {
+  const SparseAdapter* adapter;
+  const SparseTensor* sparse;  // or null
+  torch::Tensor whole;         // or undefined
   double scale;
-
-  bool is_copy() const { return kind == ValueKind::kWeights && scale == 1.0; }
 };
 
-/// float64 -> dtype with a single rounding.
-torch::Tensor round_once(const torch::Tensor& values, torch::ScalarType dtype) {
-  if (dtype == torch::kFloat64 || dtype == torch::kFloat32) return values.to(dtype);
-  torch::Tensor odd = at::empty(values.sizes(), torch::kFloat32);
-  round_to_odd({values.const_data_ptr<double>(), static_cast<std::size_t>(values.numel())},
-               odd.mutable_data_ptr<float>());
-  return odd.to(dtype);
-}
-
-/// PEFT's merge of one adapter's deltas.
-torch::Tensor add_deltas(const torch::Tensor& base, const Contribution& one) {
-  const auto wide = base.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
-  return (base.to(wide) + one.tensor->values.to(wide) * one.scale).to(base.scalar_type());
-}
-
-/// The general case: `indices` are the sorted union of all positions, `base` the values there.
-torch::Tensor weighted_sum(const torch::Tensor& indices, const torch::Tensor& base,
-                           const std::vector<Contribution>& contributions) {
-  const torch::Tensor base64 = base.to(torch::kFloat64);
-  torch::Tensor sum = base64.clone();
-  torch::Tensor covered = at::zeros({indices.numel()}, torch::kInt32);
-  torch::Tensor copies = base.clone();
-  torch::Tensor is_copy = at::zeros({indices.numel()}, torch::kBool);
-  for (const Contribution& one : contributions) {
-    const torch::Tensor at = at::searchsorted(indices, one.tensor->mask.indices());
-    torch::Tensor delta = one.tensor->values.to(torch::kFloat64);
-    if (one.kind == ValueKind::kWeights) delta = delta - base64.index_select(0, at);
-    sum.index_add_(0, at, delta * one.scale);
-    covered.index_add_(0, at, at::ones({at.numel()}, torch::kInt32));
-    if (one.is_copy()) {
-      copies.index_copy_(0, at, one.tensor->values.to(base.scalar_type()));
-      is_copy.index_fill_(0, at, true);
+std::vector<Part> parts_of(const std::string& name, const std::vector<ScaledAdapter>& adapters) {
+  std::vector<Part> parts;
+  for (const ScaledAdapter& scaled : adapters) {
+    const SparseAdapter& adapter = scaled.adapter;
+    const auto sparse = adapter.tensors.find(name);
+    const auto whole = adapter.whole.find(name);
+    if (sparse != adapter.tensors.end()) {
+      parts.push_back({&adapter, &sparse->second, {}, scaled.scale});
+    } else if (whole != adapter.whole.end()) {
+      parts.push_back({&adapter, nullptr, whole->second, scaled.scale});
     }
   }
-  return at::where(is_copy.logical_and(covered == 1), copies, round_once(sum, base.scalar_type()));
+  return parts;
 }
 
-torch::Tensor union_of_indices(const std::vector<Contribution>& contributions) {
-  if (contributions.size() == 1) return contributions.front().tensor->mask.indices();
-  std::vector<torch::Tensor> all;
-  for (const Contribution& one : contributions) all.push_back(one.tensor->mask.indices());
-  return std::get<0>(at::unique_consecutive(std::get<0>(at::cat(all).sort())));
+std::span<const std::int32_t> span_of(const torch::Tensor& indices) {
+  return {indices.const_data_ptr<std::int32_t>(), static_cast<std::size_t>(indices.numel())};
 }
 
-torch::Tensor combine(const torch::Tensor& indices, const torch::Tensor& base,
-                      const std::vector<Contribution>& contributions) {
-  const Contribution& first = contributions.front();
-  if (contributions.size() > 1 || (first.kind == ValueKind::kWeights && !first.is_copy())) {
-    return weighted_sum(indices, base, contributions);
-  }
-  return first.is_copy() ? first.tensor->values.to(base.scalar_type()).contiguous()
-                         : add_deltas(base, first);
+torch::Tensor tensor_of(const std::vector<std::int32_t>& indices) {
+  torch::Tensor tensor = at::empty({std::ssize(indices)}, torch::kInt32);
+  if (!indices.empty()) std::memcpy(tensor.mutable_data_ptr(), indices.data(), tensor.nbytes());
+  return tensor;
 }
 
 /// Whether a cast from `wide` to `narrow` keeps what a narrow value was: equal, or a superset.
 bool holds_exactly(torch::ScalarType wide, torch::ScalarType narrow) {
-  return wide == narrow || at::promote_types(wide, narrow) == wide;
+  return wide == narrow || (at::isFloatingType(wide) && at::isFloatingType(narrow) &&
+                            at::promote_types(wide, narrow) == wide);
 }
 
-/// The base's values under the mask, checked against the adapter's checksum.
-bool is_same_base(const SparseAdapter& adapter, const SparseTensor& tensor,
-                  const torch::Tensor& base) {
-  if (!tensor.base_checksum || !holds_exactly(base.scalar_type(), adapter.base_dtype)) return true;
-  return base_checksum(base, adapter.base_dtype) == *tensor.base_checksum;
+[[noreturn]] void throw_other_base(const std::string& name) {
+  throw Error(name +
+              ": the base's values under the mask differ from those the adapter was trained on.");
 }
 
-void warn_about_narrow_base(const SparseAdapter& adapter, torch::ScalarType base) {
-  if (holds_exactly(base, adapter.base_dtype)) return;
-  log_warning(detail::concat("the adapter was trained on a ", torch_dtype_name(adapter.base_dtype),
-                             " base, this one is ", torch_dtype_name(base),
-                             ": its base checksums cannot be compared."));
+/// `all`, the base's values at the sorted positions `indices`, at the part of them that `mask` has.
+torch::Tensor values_under(const SparseMask& mask, const torch::Tensor& indices,
+                           const torch::Tensor& all) {
+  if (mask.nnz() == indices.numel()) return all;
+  return all.index_select(0, at::searchsorted(indices, mask.indices()));
 }
 
-/// Why `tensor` cannot go on the parameter `name`; empty when it can.
-std::string problem_of(const std::map<std::string, torch::Tensor>& parameters,
-                       const std::string& name, const SparseAdapter& adapter,
-                       const SparseTensor& tensor, const BaseValues& base_values, bool force) {
-  const auto found = parameters.find(name);
-  if (found == parameters.end()) return name + ": the model has no such parameter.";
-  try {
-    check_scatter(name, found->second, tensor.mask);
-  } catch (const ShapeError& error) {
-    return error.what();
+at::IntArrayRef shape_of(const Part& part) {
+  return part.sparse != nullptr ? at::IntArrayRef(part.sparse->mask.shape()) : part.whole.sizes();
+}
+
+const torch::Tensor& values_of(const Part& part) {
+  return part.sparse != nullptr ? part.sparse->values : part.whole;
+}
+
+/// `everywhere`: all positions, which a whole part has.
+Contribution contribution_of(const Part& part, const torch::Tensor& everywhere) {
+  const torch::Tensor& values = values_of(part);
+  return {span_of(part.sparse != nullptr ? part.sparse->mask.indices() : everywhere),
+          values.const_data_ptr(), to_dtype(values.scalar_type()),
+          part.adapter->kind == ValueKind::kDeltas, part.scale};
+}
+
+torch::Tensor combined(const torch::Tensor& indices, const torch::Tensor& base,
+                       const std::vector<Contribution>& contributions) {
+  torch::Tensor values = at::empty_like(base);
+  combine(span_of(indices), base.const_data_ptr(), to_dtype(base.scalar_type()), contributions,
+          values.mutable_data_ptr());
+  return values;
+}
+
+/// Reads the base's values at `indices` and makes the entry of them.
+PatchEntry entry_at(const std::string& name, const torch::Tensor& weight,
+                    const std::vector<Part>& parts, const torch::Tensor& indices,
+                    const torch::Tensor& original, bool force) {
+  const torch::Tensor base = original.cpu().contiguous();
+  std::vector<Contribution> contributions;
+  for (const Part& part : parts) {
+    const bool fits = part.sparse == nullptr || force ||
+                      is_same_base(*part.adapter, *part.sparse,
+                                   values_under(part.sparse->mask, indices, base.view({-1})));
+    if (!fits) throw_other_base(name);
+    if (part.scale != 0.0) contributions.push_back(contribution_of(part, indices));
   }
-  if (force || is_same_base(adapter, tensor, base_values(name, tensor.mask.indices()))) return "";
-  return name + ": the base's values under the mask differ from those the adapter was trained on.";
+  const bool is_copy = parts.size() == 1 && contributions.size() == 1 &&
+                       contributions[0].is_copy() &&
+                       contributions[0].dtype == to_dtype(base.scalar_type());
+  const torch::Tensor patched =
+      is_copy ? values_of(parts[0]) : combined(indices, base, contributions);
+  return {weight.sizes().vec(), indices_for(weight, indices), patched.to(weight.device()),
+          original};
 }
 
-void check_fit(const std::map<std::string, torch::Tensor>& parameters,
-               const std::vector<ScaledAdapter>& adapters, const BaseValues& base_values,
-               bool force) {
+PatchEntry sparse_entry(const std::string& name, const torch::Tensor& weight,
+                        const std::vector<Part>& parts, const BaseValues& base_values, bool force) {
+  std::vector<Contribution> all;
+  for (const Part& part : parts) all.push_back(contribution_of(part, {}));
+  const torch::Tensor indices =
+      parts.size() == 1 ? parts[0].sparse->mask.indices() : tensor_of(union_of_indices(all));
+  return entry_at(name, weight, parts, indices, base_values(name, indices_for(weight, indices)),
+                  force);
+}
+
+PatchEntry dense_entry(const std::string& name, const torch::Tensor& weight,
+                       const std::vector<Part>& parts, const BaseValues& base_values, bool force) {
+  const torch::Tensor everywhere = at::arange(weight.numel(), torch::kInt32);
+  PatchEntry entry = entry_at(name, weight, parts, everywhere, base_values(name, {}), force);
+  entry.indices = torch::Tensor();
+  entry.patched = entry.patched.view(weight.sizes());
+  return entry;
+}
+
+void warn_about_narrow_base(const std::vector<Part>& parts, torch::ScalarType base) {
+  for (const Part& part : parts) {
+    if (part.sparse == nullptr) continue;
+    const auto dtype = part.adapter->checksum_dtype(*part.sparse);
+    if (holds_exactly(base, dtype)) continue;
+    log_warning(detail::concat("the adapter was trained on a ", torch_dtype_name(dtype),
+                               " base, this one is ", torch_dtype_name(base),
+                               ": its base checksums cannot be compared."));
+  }
+}
+
+/// What a model in memory cannot become.
+std::string problems_of_parameters(const std::vector<ScaledAdapter>& adapters) {
   std::string problems;
   for (const ScaledAdapter& scaled : adapters) {
-    for (const auto& [name, tensor] : scaled.adapter.tensors) {
-      const std::string problem =
-          problem_of(parameters, name, scaled.adapter, tensor, base_values, force);
-      if (!problem.empty()) problems += "\n  " + problem;
+    for (const std::string& name : scaled.adapter.removed) {
+      problems += "\n  " + name + ": the adapter removes it, which only `shira merge` can do.";
     }
   }
-  SHIRA_CHECK(Error, problems.empty(), "the adapter does not fit this base model:", problems,
-              "\nUse the base it was trained on (adapter_config.json names it); --force of "
-              "generate, eval and merge accepts "
-              "other values, but no missing tensor and no other shape.");
-}
-
-using Contributions = std::map<std::string, std::vector<Contribution>>;
-
-Contributions contributions_of(const std::vector<ScaledAdapter>& adapters) {
-  Contributions grouped;
-  for (const ScaledAdapter& scaled : adapters) {
-    if (scaled.scale == 0.0) continue;
-    for (const auto& [name, tensor] : scaled.adapter.tensors) {
-      grouped[name].push_back({&tensor, scaled.adapter.kind, scaled.scale});
-    }
-  }
-  return grouped;
+  return problems;
 }
 
 }  // namespace
 
 std::int64_t WeightPatch::nnz() const {
   std::int64_t total = 0;
-  for (const auto& [name, entry] : entries) total += entry.indices.numel();
+  for (const auto& [name, entry] : entries()) total += entry.patched.numel();
   return total;
+}
+
+bool is_same_base(const SparseAdapter& adapter, const SparseTensor& tensor,
+                  const torch::Tensor& base) {
+  const auto dtype = adapter.checksum_dtype(tensor);
+  if (!tensor.base_checksum || !holds_exactly(base.scalar_type(), dtype)) return true;
+  return base_checksum(base, dtype) == *tensor.base_checksum;
+}
+
+std::set<std::string> patched_names(const std::vector<ScaledAdapter>& adapters) {
+  std::set<std::string> names;
+  for (const ScaledAdapter& scaled : adapters) {
+    for (const auto& [name, tensor] : scaled.adapter.tensors) names.insert(name);
+    for (const auto& [name, tensor] : scaled.adapter.whole) names.insert(name);
+  }
+  return names;
+}
+
+PatchEntry resolve_entry(const std::string& name, const torch::Tensor& weight,
+                         const std::vector<ScaledAdapter>& adapters, const BaseValues& base_values,
+                         ResolveOptions options) {
+  torch::NoGradGuard no_grad;
+  const std::vector<Part> parts = parts_of(name, adapters);
+  for (const Part& part : parts) check_shape(name, weight, shape_of(part));
+  const auto is_whole = [](const Part& part) { return part.whole.defined(); };
+  return std::any_of(parts.begin(), parts.end(), is_whole)
+             ? dense_entry(name, weight, parts, base_values, options.force)
+             : sparse_entry(name, weight, parts, base_values, options.force);
 }
 
 WeightPatch resolve_patch(const std::map<std::string, torch::Tensor>& parameters,
                           const std::vector<ScaledAdapter>& adapters, const BaseValues& base_values,
                           ResolveOptions options) {
-  torch::NoGradGuard no_grad;
-  check_fit(parameters, adapters, base_values, options.force);
-  for (const ScaledAdapter& scaled : adapters) {
-    if (scaled.adapter.tensors.empty()) continue;
-    const std::string& name = scaled.adapter.tensors.begin()->first;
-    warn_about_narrow_base(scaled.adapter, parameters.at(name).scalar_type());
+  PatchEntries entries;
+  std::string problems = problems_of_parameters(adapters);
+  for (const std::string& name : patched_names(adapters)) {
+    const auto found = parameters.find(name);
+    if (found == parameters.end()) {
+      problems += "\n  " + name + ": the model has no such parameter.";
+      continue;
+    }
+    try {
+      entries.emplace(name, resolve_entry(name, found->second, adapters, base_values, options));
+    } catch (const Error& error) {
+      problems += std::string("\n  ") + error.what();
+    }
   }
-  WeightPatch patch;
-  for (const auto& [name, contributions] : contributions_of(adapters)) {
-    const torch::Tensor indices = union_of_indices(contributions);
-    const torch::Tensor original = base_values(name, indices);
-    patch.entries.emplace(name,
-                          PatchEntry{indices, combine(indices, original, contributions), original});
+  SHIRA_CHECK(Error, problems.empty(), "the adapter does not fit this base model:", problems,
+              "\nUse the base it was trained on (adapter_config.json names it); --force of "
+              "generate, eval and merge accepts "
+              "other values, but no missing tensor and no other shape.");
+  if (!entries.empty()) {
+    const std::string& name = entries.begin()->first;
+    warn_about_narrow_base(parts_of(name, adapters), parameters.at(name).scalar_type());
   }
-  return patch;
+  return WeightPatch(std::move(entries));
 }
 
 }  // namespace shira

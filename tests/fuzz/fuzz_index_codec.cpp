@@ -52,7 +52,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!restarts.empty()) std::memcpy(restarts.data(), data + 24, restarts.size() * 8);
   const auto gaps = std::span(data, size).subspan(24 + restarts.size() * 8);
   try {
-    check_accepted(shira::decode_indices(gaps, restarts, head[0], head[1]), restarts, gaps, head);
+    check_accepted(shira::decode_indices({gaps, restarts, head[0], head[1]}), restarts, gaps, head);
   } catch (const shira::IoError&) {
   }
   return 0;

@@ -9,6 +9,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 namespace shira {
 namespace {
 
@@ -38,9 +40,9 @@ void expect_refused(const std::string& record, std::string_view word) {
 TEST(AdapterFile, ARecordNamesShapeAndCount) {
   TemporaryDirectory directory;
   write_adapter(directory, R"({"shape": [2, 2], "nnz": 1})");
-  const AdapterFile adapter = read_adapter_file(directory.path());
-  EXPECT_EQ(adapter.tensors.at(0).shape, (std::vector<std::int64_t>{2, 2}));
-  EXPECT_EQ(adapter.tensors.at(0).indices, std::vector<std::int32_t>{2});
+  const AdapterFileView adapter = read_adapter_file(directory.path());
+  EXPECT_EQ(adapter.sparse.at(0).shape, (std::vector<std::int64_t>{2, 2}));
+  EXPECT_EQ(decode_indices(adapter.sparse.at(0).positions), std::vector<std::int32_t>{2});
 }
 
 TEST(AdapterFile, SizesAreWholeNumbers) {
@@ -55,6 +57,32 @@ TEST(AdapterFile, ShapesHoldTheirEntries) {
   expect_refused(R"({"shape": [0], "nnz": 1})", "impossible shape");
   expect_refused(R"({"shape": [65536, 65536], "nnz": 1})", "impossible shape");
   expect_refused(R"({"shape": [4], "nnz": 2})", "nnz = 2");
+}
+
+TEST(AdapterFile, TargetsHeldWholeAndRemovedOnesComeBack) {
+  TemporaryDirectory directory;
+  const std::int64_t step = 1000;
+  const float values[] = {1.5F, 2.5F};
+  const std::vector<std::int32_t> indices{1, 3};
+  write_adapter_file(directory.path(), {{"weights", DType::kF32, "base", "diff"},
+                                        {{"a.weight", {2, 2}, indices, DType::kF32, values, 7}},
+                                        {{"step", DType::kI64, {}, &step}},
+                                        {"b.weight"}});
+  const AdapterFileView adapter = read_adapter_file(directory.path());
+  EXPECT_EQ(adapter.sparse.at(0).base_checksum, 7);
+  ASSERT_EQ(adapter.whole.size(), 1);
+  EXPECT_EQ(adapter.whole[0].name, "step");
+  EXPECT_EQ(std::memcmp(adapter.whole[0].tensor.data, &step, sizeof(step)), 0);
+  EXPECT_EQ(adapter.removed, std::vector<std::string>{"b.weight"});
+}
+
+TEST(AdapterFile, ATargetIsThereOnce) {
+  TemporaryDirectory directory;
+  const float value = 1.0F;
+  write_adapter_file(
+      directory.path(),
+      {{"weights", DType::kF32, "base", "diff"}, {}, {{"a", DType::kF32, {1}, &value}}, {"a"}});
+  expect_error<IoError>([&] { read_adapter_file(directory.path()); }, {"tensor a", "twice"});
 }
 
 }  // namespace

@@ -30,14 +30,14 @@ Indices random_indices(std::size_t count, int largest_gap) {
 void expect_round_trip(const Indices& indices) {
   const EncodedIndices encoded = encode_indices(indices);
   const auto count = static_cast<std::int64_t>(indices.size());
-  EXPECT_EQ(decode_indices(encoded.gaps, encoded.restarts, count, kLimit), indices);
+  EXPECT_EQ(decode_indices({encoded.gaps, encoded.restarts, count, kLimit}), indices);
   const std::int64_t limit = indices.empty() ? 0 : indices.back() + std::int64_t{1};
-  EXPECT_EQ(decode_indices(encoded.gaps, encoded.restarts, count, limit), indices);
+  EXPECT_EQ(decode_indices({encoded.gaps, encoded.restarts, count, limit}), indices);
 }
 
 void expect_refused(const Bytes& gaps, const Restarts& restarts, std::int64_t count,
                     std::int64_t limit, std::initializer_list<std::string_view> words) {
-  expect_error<IoError>([&] { decode_indices(gaps, restarts, count, limit); }, words);
+  expect_error<IoError>([&] { decode_indices({gaps, restarts, count, limit}); }, words);
 }
 
 TEST(IndexCodecTest, BytesAreGaps) {
@@ -95,7 +95,7 @@ TEST(IndexCodecTest, AnotherCountIsRefused) {
 }
 
 TEST(IndexCodecTest, IndicesAtOrAboveTheLimitAreRefused) {
-  EXPECT_EQ(decode_indices(Bytes{9}, {}, 1, 10), Indices{9});
+  EXPECT_EQ(decode_indices({Bytes{9}, {}, 1, 10}), Indices{9});
   expect_refused({9}, {}, 1, 9, {"index 9", "below 9"});
   expect_refused({255, 255, 0}, {}, 1, 300, {"index 510", "below 300"});
   expect_refused({1, 1}, {}, 2, 1, {"2 indices below 1"});
@@ -110,7 +110,7 @@ TEST(IndexCodecTest, AnIndexBeyondInt32IsRefused) {
 }
 
 TEST(IndexCodecTest, ARepeatedIndexIsRefused) {
-  EXPECT_EQ(decode_indices(Bytes{0, 1}, {}, 2, 10), (Indices{0, 1}));
+  EXPECT_EQ(decode_indices({Bytes{0, 1}, {}, 2, 10}), (Indices{0, 1}));
   expect_refused({0, 0}, {}, 2, 10, {"index 0 after 0"});
   expect_refused({5, 0}, {}, 2, 10, {"index 5 after 5"});
 }

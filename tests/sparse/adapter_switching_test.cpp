@@ -73,10 +73,10 @@ TEST_P(Switching, ResolvingWhileAnotherPatchIsOnSeesTheBase) {
   const WeightPatch clean = switcher.resolve({{second, 0.5}});
   switcher.apply(switcher.resolve({{random_adapter(model_, 1)}}));
   const WeightPatch meanwhile = switcher.resolve({{second, 0.5}});
-  EXPECT_TRUE(
-      bits(meanwhile.entries.at("weight").patched).equal(bits(clean.entries.at("weight").patched)));
-  EXPECT_TRUE(bits(meanwhile.entries.at("weight").original)
-                  .equal(bits(clean.entries.at("weight").original)));
+  EXPECT_TRUE(bits(meanwhile.entries().at("weight").patched)
+                  .equal(bits(clean.entries().at("weight").patched)));
+  EXPECT_TRUE(bits(meanwhile.entries().at("weight").original)
+                  .equal(bits(clean.entries().at("weight").original)));
 }
 
 TEST_P(Switching, ScaleZeroIsTheBase) {

@@ -9,7 +9,25 @@
 
 namespace shira {
 
-enum class DType { kF64, kF32, kF16, kBF16, kI64, kI32, kU8, kBool };
+/// Those that safetensors stores in whole bytes. Weights in memory are of the first four.
+enum class DType {
+  kF64,
+  kF32,
+  kF16,
+  kBF16,
+  kI64,
+  kI32,
+  kU8,
+  kBool,
+  kI16,
+  kI8,
+  kU64,
+  kU32,
+  kU16,
+  kF8E4M3,
+  kF8E5M2,
+  kC64
+};
 
 /// Bytes of one element.
 SHIRA_API std::size_t item_size(DType dtype);

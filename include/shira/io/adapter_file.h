@@ -1,42 +1,74 @@
 // The `shira` adapter layout (docs/adapter_format.md), without LibTorch: a safetensors file with
-// three tensors a target, `<parameter>.values`, `.gaps` and `.restarts`, and a JSON record of each
-// target in the file's metadata.
+// three tensors a sparse target, `<parameter>.values`, `.gaps` and `.restarts`, one a target that
+// is held whole, and a JSON record of each target in the file's metadata.
 #pragma once
 
 #include <shira/base/dtype.h>
 #include <shira/base/export.h>
+#include <shira/io/index_codec.h>
+#include <shira/io/safetensors.h>
 
-#include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 namespace shira {
 
-struct AdapterFileTensor {
-  std::string name;  // of the parameter
-  std::vector<std::int64_t> shape;
-  std::vector<std::int32_t> indices;  // sorted, unique
-  DType dtype = DType::kF32;          // of the values
-  std::vector<std::byte> values;      // indices.size() items
-  std::optional<std::uint64_t> base_checksum;
-};
-
-struct AdapterFile {
+/// What both directions share.
+struct AdapterFileHeader {
   std::string value_kind;  // weights | deltas
   DType base_dtype = DType::kF32;
   std::string base_model;
   std::string mask_type;
-  std::vector<AdapterFileTensor> tensors;
+};
+
+/// A sparse target to be written; its memory is borrowed until the write returns.
+struct SparseTargetBytes {
+  std::string name;  // of the parameter
+  std::vector<std::int64_t> shape;
+  std::span<const std::int32_t> indices;  // sorted, unique
+  DType dtype = DType::kF32;              // of the values
+  const void* values = nullptr;           // indices.size() items
+  std::optional<std::uint64_t> base_checksum;
+};
+
+struct AdapterFileBytes {
+  AdapterFileHeader header;
+  std::vector<SparseTargetBytes> sparse;
+  std::vector<TensorBytes> whole;    // parameters that are replaced or added whole
+  std::vector<std::string> removed;  // parameters that the base has and the result has not
 };
 
 /// Writes adapter_model.safetensors, then adapter_config.json, each atomically.
-SHIRA_API void write_adapter_file(const std::filesystem::path& directory, const AdapterFile& file);
+SHIRA_API void write_adapter_file(const std::filesystem::path& directory,
+                                  const AdapterFileBytes& file);
 
-/// Reads and checks both files; IoError names the file and the tensor.
-SHIRA_API AdapterFile read_adapter_file(const std::filesystem::path& directory);
+/// A sparse target in a mapped file. Its positions are still coded: they are checked as they are
+/// decoded.
+struct SparseTargetView {
+  std::string name;
+  std::vector<std::int64_t> shape;  // of 1 to 2^31 - 1 entries
+  IndexDecoder positions;
+  TensorView values;  // (nnz)
+  std::optional<std::uint64_t> base_checksum;
+};
+
+struct WholeTargetView {
+  std::string name;
+  TensorView tensor;
+};
+
+struct AdapterFileView {
+  AdapterFileHeader header;
+  std::vector<SparseTargetView> sparse;
+  std::vector<WholeTargetView> whole;
+  std::vector<std::string> removed;
+};
+
+/// Maps and checks both files; IoError names the file and the tensor.
+SHIRA_API AdapterFileView read_adapter_file(const std::filesystem::path& directory);
 
 }  // namespace shira

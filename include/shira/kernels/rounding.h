@@ -3,14 +3,11 @@
 
 #include <shira/base/export.h>
 
-#include <cstdint>
-#include <span>
-
 namespace shira {
 
-/// Rounds each float64 to float32 by round-to-odd: rounding that result again to a type of at most
-/// 22 bits of precision (bfloat16, float16) gives the same as rounding the float64 directly
-/// (Boldo and Melquiond 2008, "Emulation of FMA and correctly rounded sums").
-SHIRA_API void round_to_odd(std::span<const double> values, float* out);
+/// Rounds to float32 by round-to-odd: rounding that result again to a type of at most 22 bits of
+/// precision (bfloat16, float16) gives the same as rounding the float64 directly (Boldo and
+/// Melquiond 2008, "Emulation of FMA and correctly rounded sums").
+SHIRA_API float round_to_odd(double value);
 
 }  // namespace shira

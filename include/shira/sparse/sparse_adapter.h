@@ -11,6 +11,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace shira {
 
@@ -24,20 +25,27 @@ enum class ValueKind {
 struct SparseTensor {
   SparseMask mask;
   torch::Tensor values;  // (nnz)
-  /// XXH3-64 of the base's values under the mask, in the adapter's base_dtype.
+  /// XXH3-64 of the base's values under the mask, in SparseAdapter::checksum_dtype.
   std::optional<std::uint64_t> base_checksum;
 };
 
 struct SparseAdapter {
   ValueKind kind = ValueKind::kWeights;
   std::map<std::string, SparseTensor> tensors;  // by parameter name
+  /// Parameters that are replaced or added whole, and those that the result does not have: what a
+  /// difference of checkpoints may need.
+  std::map<std::string, torch::Tensor> whole;
+  std::vector<std::string> removed;
   /// The dtype the weights had in memory while training.
   torch::ScalarType base_dtype = torch::kFloat32;
   std::string base_model;  // path or name of the base, for people
   std::string mask_type;   // rand, wm, ...
 
-  /// Entries over all tensors.
+  /// Entries over all sparse tensors.
   SHIRA_API std::int64_t nnz() const;
+  /// The dtype in which a tensor's base_checksum was taken: that of new weights, or base_dtype
+  /// under deltas, which have a dtype of their own.
+  SHIRA_API torch::ScalarType checksum_dtype(const SparseTensor& tensor) const;
 };
 
 /// The checksum of `values` for SparseTensor::base_checksum: of their bytes in `dtype`.
@@ -47,7 +55,8 @@ SHIRA_API std::uint64_t base_checksum(const torch::Tensor& values, torch::Scalar
 /// `directory`, made if absent; each file is replaced atomically.
 SHIRA_API void save_adapter(const std::filesystem::path& directory, const SparseAdapter& adapter);
 
-/// Reads what save_adapter wrote. IoError on a damaged file or another format.
+/// Reads what save_adapter wrote. IoError on a damaged file, another format, or a value that is NaN
+/// or infinite (a difference of checkpoints, mask_type "diff", may hold what they hold).
 SHIRA_API SparseAdapter load_adapter(const std::filesystem::path& directory);
 
 }  // namespace shira

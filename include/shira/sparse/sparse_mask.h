@@ -19,6 +19,9 @@ class SHIRA_API SparseMask {
   /// the shape has 2^31 entries or more.
   SparseMask(std::vector<std::int64_t> shape, torch::Tensor indices);
 
+  /// The same for indices that something else has checked: a decoder, a union of masks.
+  static SparseMask of_checked(std::vector<std::int64_t> shape, torch::Tensor indices);
+
   /// The entries where a bool tensor is true.
   static SparseMask from_dense(const torch::Tensor& dense);
   /// A bool tensor of the mask's shape.
@@ -31,6 +34,8 @@ class SHIRA_API SparseMask {
   double density() const { return static_cast<double>(nnz()) / static_cast<double>(numel_); }
 
  private:
+  SparseMask() = default;
+
   std::vector<std::int64_t> shape_;
   torch::Tensor indices_;
   std::int64_t numel_ = 0;

@@ -1,0 +1,15 @@
+// Whether floating-point values are numbers.
+#pragma once
+
+#include <shira/base/dtype.h>
+#include <shira/base/export.h>
+
+#include <cstdint>
+
+namespace shira {
+
+/// The place of the first NaN or infinity among `count` values, or -1. Values of another dtype than
+/// F64, F32, BF16 and F16 are all finite.
+SHIRA_API std::int64_t first_not_finite(const void* values, DType dtype, std::int64_t count);
+
+}  // namespace shira
