@@ -114,8 +114,8 @@ TEST(SafetensorsHeaderTest, FieldsOfTheWrongType) {
 }
 
 TEST(SafetensorsHeaderTest, UnknownDTypeNamesTheSupportedOnes) {
-  expect_entry_refused(entry(R"("F8_E4M3")", "[1]", "[0,1]"), 1,
-                       {"\"F8_E4M3\"", "F64, F32, F16, BF16, I64, I32, U8 and BOOL"});
+  expect_entry_refused(entry(R"("F4")", "[2]", "[0,1]"), 1,
+                       {"\"F4\"", "F64 to F8, I64 to U8, C64 and BOOL"});
   expect_entry_refused(entry(R"("u8")", "[1]", "[0,1]"), 1, {"not supported"});
 }
 

@@ -1,6 +1,7 @@
 // The promise of the whole library: what is put on comes off again, bit for bit, in every dtype.
 #include "io/expect_error.h"
 #include "io/temporary_directory.h"
+#include "random_adapter.h"
 
 #include <shira/base/error.h>
 #include <shira/sparse/adapter_switcher.h>
@@ -21,20 +22,6 @@ struct OneWeight : torch::nn::Module {
   }
   torch::Tensor weight;
 };
-
-torch::Tensor bits(const torch::Tensor& tensor) { return tensor.clone().view(torch::kUInt8); }
-
-/// New random values under a rand mask of `model.weight`, as a trainer would leave them.
-SparseAdapter random_adapter(const OneWeight& model, std::uint64_t seed) {
-  const SparseMask mask = rand_mask({.density = 0.2}, seed)("weight", model.weight);
-  const auto dtype = model.weight.scalar_type();
-  const auto checksum = base_checksum(gather_from(model.weight, mask.indices()), dtype);
-  SparseAdapter adapter;
-  adapter.base_dtype = dtype;
-  adapter.tensors.emplace("weight",
-                          SparseTensor{mask, at::randn({mask.nnz()}).to(dtype), checksum});
-  return adapter;
-}
 
 class Switching : public testing::TestWithParam<torch::ScalarType> {
  protected:
