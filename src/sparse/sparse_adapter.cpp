@@ -126,8 +126,8 @@ SparseAdapter load_adapter(const std::filesystem::path& directory) {
   try {
     load_targets(file, adapter);
   } catch (const IoError& error) {
-    throw IoError(detail::concat(directory.string(), ": ", error.what(),
-                                 ". The file is damaged or not an adapter of ours."));
+    throw IoError(detail::concat((directory / "adapter_model.safetensors").string(), ": ",
+                                 error.what(), ". The file is damaged or not an adapter of ours."));
   }
   for (const WholeTargetView& target : file.whole) {
     adapter.whole.emplace(target.name, map_tensor(target.tensor));

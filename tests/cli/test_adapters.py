@@ -503,7 +503,7 @@ DAMAGES = {
     "record of nothing": lambda m, t: m.update({"target.nothing.weight": "{}"}),
 }
 HEADER_DAMAGES = {
-    "format version": lambda m, t: m.update(format_version="2"),
+    "format version": lambda m, t: m.update(format_version="3"),
     "format": lambda m, t: m.update(format="pt"),
     "no format": lambda m, t: m.pop("format"),
     "value_kind": lambda m, t: m.update(value_kind="sums"),
@@ -526,7 +526,7 @@ def test_damaged_header(base, copy, damage):
     error = error_with(base, copy)
     assert "adapter_model.safetensors" in error
     if damage == "format version":
-        assert "version 2" in error
+        assert "version 3" in error
 
 
 def test_rewriting_alone_damages_nothing(base, wm, copy):

@@ -9,6 +9,7 @@
 #include <shira/io/adapter_file.h>
 
 #include <cstring>
+#include <utility>
 
 namespace {
 
@@ -56,13 +57,15 @@ std::string input_of(const OwnedAdapter& adapter) {
 OwnedAdapter owned(const shira::AdapterFileView& view) {
   OwnedAdapter adapter{view.header, {}, {}, view.removed};
   for (const shira::SparseTargetView& target : view.sparse) {
+    // Decoded first: GCC 12 destroys a half-built nested aggregate twice when an element throws.
+    std::vector<std::int32_t> indices = shira::decode_indices(target.positions);
     adapter.targets.push_back({{target.name,
                                 target.shape,
                                 {},
                                 target.values.dtype,
                                 target.values.data,
                                 target.base_checksum},
-                               shira::decode_indices(target.positions)});
+                               std::move(indices)});
   }
   for (const shira::WholeTargetView& target : view.whole) {
     adapter.whole.push_back(
