@@ -1,5 +1,6 @@
-// shira inspect: what an adapter or a checkpoint holds.
+// shira inspect: what an adapter or a checkpoint holds, and how two adapters differ.
 #include "commands.h"
+#include "inspect_pair.h"
 
 #include <shira/base/error.h>
 #include <shira/io/checkpoint_files.h>
@@ -12,11 +13,6 @@
 
 namespace shira::tools {
 namespace {
-
-struct InspectFlags {
-  std::string directory;
-  bool json = false;
-};
 
 using Json = nlohmann::ordered_json;
 
@@ -75,11 +71,11 @@ void print_text(const Json& description) {
   }
 }
 
-void inspect(const InspectFlags& flags) {
+void inspect_one(const InspectPairFlags& flags) {
   const bool is_adapter =
-      std::filesystem::exists(std::filesystem::path(flags.directory) / "adapter_config.json");
+      std::filesystem::exists(std::filesystem::path(flags.first) / "adapter_config.json");
   const Json description =
-      is_adapter ? describe_adapter(flags.directory) : describe_checkpoint(flags.directory);
+      is_adapter ? describe_adapter(flags.first) : describe_checkpoint(flags.first);
   if (flags.json) {
     std::cout << description.dump() << "\n";
   } else {
@@ -90,12 +86,27 @@ void inspect(const InspectFlags& flags) {
 }  // namespace
 
 void add_inspect(CLI::App& app, int&) {
-  auto flags = std::make_shared<InspectFlags>();
-  CLI::App* command =
-      app.add_subcommand("inspect", "Describe an adapter or a checkpoint directory");
-  command->add_option("directory", flags->directory, "Adapter or checkpoint directory")->required();
+  auto flags = std::make_shared<InspectPairFlags>();
+  CLI::App* command = app.add_subcommand(
+      "inspect", "Describe an adapter or a checkpoint directory, or compare two adapters");
+  command->add_option("directory", flags->first, "Adapter or checkpoint directory")->required();
+  CLI::Option* second = command->add_option(
+      "other", flags->second, "Another adapter of the same model: overlap, distances, AWOM, AWOR");
+  command
+      ->add_option("--base_model", flags->base_model,
+                   "The two adapters' base, against which changes are taken")
+      ->needs(second);
+  command->add_flag("--force", flags->force, "Accept a base that they were not trained on")
+      ->needs(second);
+  CLI::Option* tensor =
+      command->add_option("--draw", flags->tensor, "Parameter whose A^T B to draw, with --picture")
+          ->needs(second);
+  CLI::Option* picture = command->add_option("--picture", flags->picture, "PNG file of it");
+  tensor->needs(picture);
+  picture->needs(tensor);
   command->add_flag("--json", flags->json, "Print one JSON object");
-  command->callback([flags] { inspect(*flags); });
+  command->callback(
+      [flags] { flags->second.empty() ? inspect_one(*flags) : inspect_pair(*flags); });
 }
 
 }  // namespace shira::tools

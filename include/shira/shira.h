@@ -13,6 +13,7 @@
 #include <shira/methods/targets.h>
 #include <shira/models/llama.h>
 #include <shira/models/load_llama.h>
+#include <shira/sparse/adapter_comparison.h>
 #include <shira/sparse/adapter_switcher.h>
 #include <shira/sparse/gradient_mask.h>
 #include <shira/sparse/mask_builders.h>
