@@ -9,9 +9,7 @@
 
 namespace shira {
 
-void parallel_chunks(
-    std::int64_t count, std::int64_t grain,
-    const std::function<void(std::int64_t begin, std::int64_t end, std::int64_t chunk)>& body) {
+void parallel_chunks(std::int64_t count, std::int64_t grain, ChunkBody body) {
   SHIRA_CHECK(ShapeError, count >= 0 && grain > 0, "parallel_chunks: got ", count,
               " items in chunks of ", grain, ", expected 0 or more in chunks of 1 or more");
   const std::int64_t chunks = chunk_count(count, grain);
