@@ -13,10 +13,11 @@ void parallel_chunks(std::int64_t count, std::int64_t grain, ChunkBody body) {
   SHIRA_CHECK(ShapeError, count >= 0 && grain > 0, "parallel_chunks: got ", count,
               " items in chunks of ", grain, ", expected 0 or more in chunks of 1 or more");
   const std::int64_t chunks = chunk_count(count, grain);
+  if (chunks == 1) return body(0, count, 0);  // a team of one would be allocated anew each time
   // An exception must not leave the OpenMP region.
   std::exception_ptr failure;
   std::int64_t failed_chunk = chunks;
-#pragma omp parallel for schedule(dynamic) if (chunks > 1)
+#pragma omp parallel for schedule(dynamic)
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
     const std::int64_t begin = chunk * grain;
     try {
