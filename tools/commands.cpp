@@ -1,31 +1,18 @@
 #include "commands.h"
 
+#include "numbers.h"
+
 #include <shira/base/error.h>
+#include <shira/base/logging.h>
 #include <shira/io/hub_cache.h>
 #include <shira/tasks/training_run.h>
 
 #include <charconv>
+#include <chrono>
 #include <cmath>
 
 namespace shira::tools {
 namespace {
-
-/// In DIR@scale only a last '@' followed by a number is a scale.
-ScaledAdapter load_scaled_adapter(const std::string& text) {
-  const std::size_t at = text.rfind('@');
-  if (at != std::string::npos && at + 1 < text.size()) {
-    double scale = 0.0;
-    const auto [end, error] =
-        std::from_chars(text.data() + at + 1, text.data() + text.size(), scale);
-    const bool is_number = error != std::errc::invalid_argument;
-    if (is_number && end == text.data() + text.size()) {
-      SHIRA_CHECK(ConfigError, error == std::errc() && std::isfinite(scale), "--adapter ", text,
-                  ": the scale must be finite.");
-      return {load_adapter(text.substr(0, at)), scale};
-    }
-  }
-  return {load_adapter(text)};
-}
 
 LoadOptions with_dtype(LoadOptions options, const std::string& base_dtype) {
   if (!options.dtype) options.dtype = parse_base_dtype(base_dtype);
@@ -51,15 +38,52 @@ void ModelFlags::add_to(CLI::App& command, bool with_dtype) {
   command.add_flag("--force", force, "Accept adapters that were trained on other base values");
 }
 
+ScaledAdapter load_scaled_adapter(const std::string& text) {
+  const std::size_t at = text.rfind('@');
+  if (at != std::string::npos && at + 1 < text.size()) {
+    double scale = 0.0;
+    const auto [end, error] =
+        std::from_chars(text.data() + at + 1, text.data() + text.size(), scale);
+    const bool is_number = error != std::errc::invalid_argument;
+    if (is_number && end == text.data() + text.size()) {
+      SHIRA_CHECK(ConfigError, error == std::errc() && std::isfinite(scale), "--adapter ", text,
+                  ": the scale must be finite.");
+      return {load_adapter(text.substr(0, at)), scale};
+    }
+  }
+  return {load_adapter(text)};
+}
+
+std::vector<ScaledAdapter> load_scaled_adapters(const std::vector<std::string>& texts) {
+  std::vector<ScaledAdapter> adapters;
+  for (const std::string& text : texts) adapters.push_back(load_scaled_adapter(text));
+  return adapters;
+}
+
+void check_new_directory(const std::string& output) {
+  SHIRA_CHECK(ConfigError, !output.empty(), "--output: give a directory.");
+  SHIRA_CHECK(ConfigError, !std::filesystem::exists(output), "--output ", output,
+              " exists already. Give a new directory.");
+}
+
+ByteProgress log_progress(const std::string& done_word) {
+  using Clock = std::chrono::steady_clock;
+  auto last = std::make_shared<Clock::time_point>(Clock::now());
+  return [done_word, last](std::uint64_t done, std::uint64_t total) {
+    if (Clock::now() - *last < std::chrono::seconds(5)) return;
+    *last = Clock::now();
+    log_info(detail::concat(done_word, " ", bytes_text(static_cast<double>(done)), " of ",
+                            bytes_text(static_cast<double>(total))));
+  };
+}
+
 std::filesystem::path ModelFlags::directory() const { return resolve_base_model(base_model); }
 
 AdaptedModel::AdaptedModel(const ModelFlags& flags, LoadOptions options)
     : model(load_llama(flags.directory(), with_dtype(std::move(options), flags.base_dtype))),
       switcher(*model) {
   if (flags.adapters.empty()) return;
-  std::vector<ScaledAdapter> adapters;
-  for (const std::string& text : flags.adapters) adapters.push_back(load_scaled_adapter(text));
-  switcher.apply(switcher.resolve(adapters, {.force = flags.force}));
+  switcher.apply(switcher.resolve(load_scaled_adapters(flags.adapters), {.force = flags.force}));
 }
 
 }  // namespace shira::tools

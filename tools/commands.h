@@ -5,6 +5,7 @@
 #include <shira/models/llama.h>
 #include <shira/models/load_llama.h>
 #include <shira/sparse/adapter_switcher.h>
+#include <shira/sparse/merge_checkpoint.h>
 
 #include <CLI/CLI.hpp>
 
@@ -23,7 +24,9 @@ void add_verify(CLI::App& app, int& exit_code);
 void add_tokenize(CLI::App& app, int& exit_code);
 void add_mask(CLI::App& app, int& exit_code);
 void add_inspect(CLI::App& app, int& exit_code);
+void add_fuse(CLI::App& app, int& exit_code);
 void add_merge(CLI::App& app, int& exit_code);
+void add_diff(CLI::App& app, int& exit_code);
 void add_config(CLI::App& app, int& exit_code);
 
 /// --base_model, --adapter, --base_dtype, --force.
@@ -37,6 +40,16 @@ struct ModelFlags {
   /// The base model's checkpoint. IoError when it is not there.
   std::filesystem::path directory() const;
 };
+
+/// Loads an adapter given as DIR or DIR@scale: only a last '@' followed by a number is a scale.
+ScaledAdapter load_scaled_adapter(const std::string& text);
+std::vector<ScaledAdapter> load_scaled_adapters(const std::vector<std::string>& texts);
+
+/// ConfigError unless `output` is a name for a new directory.
+void check_new_directory(const std::string& output);
+
+/// Says every five seconds on stderr how many bytes are done: "merged 1.2 GiB of 12.6 GiB".
+ByteProgress log_progress(const std::string& done_word);
 
 /// A base with the given adapters applied to it for as long as this lives.
 struct AdaptedModel {

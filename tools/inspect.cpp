@@ -10,11 +10,26 @@
 #include <nlohmann/json.hpp>
 
 #include <iostream>
+#include <set>
 
 namespace shira::tools {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+/// What an adapter does to whole tensors, as only the difference of two checkpoints has it.
+void add_whole_changes(const SparseAdapter& adapter, Json& tensors) {
+  const std::set<std::string> added(adapter.added.begin(), adapter.added.end());
+  for (const auto& [name, tensor] : adapter.whole) {
+    tensors.push_back({{"name", name},
+                       {"shape", tensor.sizes().vec()},
+                       {"dtype", torch_dtype_name(tensor.scalar_type())},
+                       {"change", added.contains(name) ? "added" : "replaced"}});
+  }
+  for (const std::string& name : adapter.removed) {
+    tensors.push_back({{"name", name}, {"change", "removed"}});
+  }
+}
 
 Json describe_adapter(const std::filesystem::path& directory) {
   const SparseAdapter adapter = load_adapter(directory);
@@ -25,6 +40,7 @@ Json describe_adapter(const std::filesystem::path& directory) {
                        {"nnz", tensor.mask.nnz()},
                        {"density", tensor.mask.density()}});
   }
+  add_whole_changes(adapter, tensors);
   const auto bytes = std::filesystem::file_size(directory / "adapter_model.safetensors");
   return {{"kind", "adapter"},
           {"value_kind", adapter.kind == ValueKind::kWeights ? "weights" : "deltas"},

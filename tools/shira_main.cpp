@@ -23,7 +23,9 @@ int run(int argc, char** argv) {
   shira::tools::add_tokenize(app, exit_code);
   shira::tools::add_mask(app, exit_code);
   shira::tools::add_inspect(app, exit_code);
+  shira::tools::add_fuse(app, exit_code);
   shira::tools::add_merge(app, exit_code);
+  shira::tools::add_diff(app, exit_code);
   shira::tools::add_config(app, exit_code);
   try {
     app.parse(argc, argv);

@@ -70,6 +70,7 @@ std::map<std::string, std::string> file_metadata(const AdapterFileBytes& file) {
     metadata[std::string(kTargetPrefix) + target.name] = target_record(target).dump();
   }
   if (!file.removed.empty()) metadata["removed"] = json(file.removed).dump();
+  if (!file.added.empty()) metadata["added"] = json(file.added).dump();
   return metadata;
 }
 
@@ -209,12 +210,22 @@ std::vector<WholeTargetView> read_whole(const SafetensorsFile& file) {
   return targets;
 }
 
-std::vector<std::string> read_removed(const SafetensorsFile& file) {
-  const auto found = file.metadata().find("removed");
+/// The list of parameters under a key of the metadata, which may be absent.
+std::vector<std::string> read_names(const SafetensorsFile& file, const std::string& key) {
+  const auto found = file.metadata().find(key);
   if (found == file.metadata().end()) return {};
   const json names = detail::parse_strict_json(found->second);
-  SHIRA_CHECK(IoError, names.is_array(), "'removed' is no list of names");
+  SHIRA_CHECK(IoError, names.is_array(), "'", key, "' is no list of names");
   return names.get<std::vector<std::string>>();
+}
+
+void check_added(const AdapterFileView& adapter) {
+  std::set<std::string_view> whole;
+  for (const WholeTargetView& target : adapter.whole) whole.insert(target.name);
+  for (const std::string& name : adapter.added) {
+    SHIRA_CHECK(IoError, whole.erase(name) == 1, "tensor ", name,
+                " is 'added' twice, or without being held whole");
+  }
 }
 
 /// Each tensor belongs to a target, and each parameter is named once.
@@ -233,12 +244,14 @@ void check_complete(const SafetensorsFile& file, const AdapterFileView& adapter)
 }
 
 AdapterFileView read_view(const SafetensorsFile& file) {
-  AdapterFileView adapter{read_header(file), read_sparse(file), {}, {}};
+  AdapterFileView adapter{read_header(file), read_sparse(file), {}, {}, {}};
   if (metadata_value(file, "format_version") == kWholeVersion) {
     adapter.whole = read_whole(file);
-    adapter.removed = read_removed(file);
+    adapter.removed = read_names(file, "removed");
+    adapter.added = read_names(file, "added");
   }
   check_complete(file, adapter);
+  check_added(adapter);
   return adapter;
 }
 

@@ -54,13 +54,10 @@ std::string read_file(const std::filesystem::path& path) {
   const detail::Descriptor file = detail::open_for_reading(path);
   std::string content;
   std::array<char, 1 << 16> chunk;
-  while (true) {
-    const auto count = ::read(file.get(), chunk.data(), chunk.size());
-    if (count == 0) return content;
-    if (count < 0 && errno == EINTR) continue;
-    SHIRA_CHECK(IoError, count > 0, path, ": cannot be read: ", detail::system_error_text());
-    content.append(chunk.data(), static_cast<std::size_t>(count));
+  while (const auto size = detail::read_some(file, chunk.data(), chunk.size(), path)) {
+    content.append(chunk.data(), size);
   }
+  return content;
 }
 
 }  // namespace shira

@@ -6,13 +6,13 @@
 #include <shira/io/atomic_file.h>
 #include <shira/io/checkpoint_files.h>
 
+#include <algorithm>
 #include <set>
 
 namespace shira {
 namespace {
 
 namespace fs = std::filesystem;
-using Tensors = std::map<std::string, TensorView, std::less<>>;
 using WeightMap = std::map<std::string, std::string>;  // tensor -> shard
 
 constexpr const char* kWeights = "model.safetensors";
@@ -84,16 +84,10 @@ std::set<std::string> checked_shards(const WeightMap& weight_map, const fs::path
   return shards;
 }
 
-Tensors tensors_of(const SafetensorsFile& file) {
-  Tensors tensors;
-  for (const std::string& name : file.names()) tensors.emplace(name, file.view(name));
-  return tensors;
-}
-
-/// The tensors of one shard, all of which the index places there.
-Tensors tensors_of_shard(const fs::path& path, const WeightMap& weight_map) {
-  Tensors tensors = tensors_of(SafetensorsFile(path));
-  for (const auto& [name, view] : tensors) {
+/// The index places exactly these tensors in this shard.
+void check_listed(const SafetensorsFile& file, const WeightMap& weight_map) {
+  const fs::path& path = file.path();
+  for (const std::string& name : file.names()) {
     const auto listed = weight_map.find(name);
     SHIRA_CHECK(IoError, listed != weight_map.end(), path, ": has a tensor ", detail::quote(name),
                 " that ", kIndex, " does not list");
@@ -101,38 +95,46 @@ Tensors tensors_of_shard(const fs::path& path, const WeightMap& weight_map) {
                 detail::quote(name), " that ", kIndex, " places in ",
                 detail::quote(listed->second));
   }
-  return tensors;
 }
 
-void check_all_found(const WeightMap& weight_map, const Tensors& tensors, const fs::path& index) {
+std::vector<std::string> names_in_file_order(const SafetensorsFile& file) {
+  std::vector<std::pair<const std::byte*, std::string>> places;
+  for (const std::string& name : file.names()) places.emplace_back(file.view(name).data, name);
+  std::stable_sort(places.begin(), places.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<std::string> names;
+  for (auto& [data, name] : places) names.push_back(std::move(name));
+  return names;
+}
+
+}  // namespace
+
+CheckpointFiles::CheckpointFiles(const fs::path& directory)
+    : directory_(directory), is_sharded_(!fs::exists(directory / kWeights)) {
+  if (!is_sharded_) {
+    add(SafetensorsFile(directory / kWeights));
+    return;
+  }
+  const fs::path index = directory / kIndex;
+  if (!fs::exists(index)) throw_no_weights(directory);
+  const WeightMap weight_map = read_weight_map(index);
+  for (const std::string& shard : checked_shards(weight_map, index)) {
+    const SafetensorsFile file(directory / shard);
+    check_listed(file, weight_map);
+    add(file);
+  }
   std::vector<std::string> missing;
   for (const auto& [name, shard] : weight_map) {
-    if (!tensors.contains(name)) missing.push_back(name);
+    if (!tensors_.contains(name)) missing.push_back(name);
   }
   SHIRA_CHECK(IoError, missing.empty(), index,
               ": lists tensors that their shards do not have: ", list_of(missing));
 }
 
-Tensors tensors_of_shards(const fs::path& index) {
-  const WeightMap weight_map = read_weight_map(index);
-  Tensors tensors;
-  for (const std::string& shard : checked_shards(weight_map, index)) {
-    tensors.merge(tensors_of_shard(index.parent_path() / shard, weight_map));
-  }
-  check_all_found(weight_map, tensors, index);
-  return tensors;
+void CheckpointFiles::add(const SafetensorsFile& file) {
+  for (const std::string& name : file.names()) tensors_.emplace(name, file.view(name));
+  shards_.push_back({file.path().filename(), names_in_file_order(file), file.metadata()});
 }
-
-Tensors open_tensors(const fs::path& directory) {
-  if (fs::exists(directory / kWeights)) return tensors_of(SafetensorsFile(directory / kWeights));
-  if (fs::exists(directory / kIndex)) return tensors_of_shards(directory / kIndex);
-  throw_no_weights(directory);
-}
-
-}  // namespace
-
-CheckpointFiles::CheckpointFiles(const std::filesystem::path& directory)
-    : directory_(directory), tensors_(open_tensors(directory)) {}
 
 std::vector<std::string> CheckpointFiles::names() const {
   std::vector<std::string> names;

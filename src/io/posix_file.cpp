@@ -38,6 +38,13 @@ Descriptor open_for_reading(const std::filesystem::path& path) {
   return file;
 }
 
+std::size_t read_some(const Descriptor& file, void* data, std::size_t size,
+                      const std::filesystem::path& path) {
+  const auto count = retry_interrupted([&] { return ::read(file.get(), data, size); });
+  SHIRA_CHECK(IoError, count >= 0, path, ": cannot be read: ", system_error_text());
+  return static_cast<std::size_t>(count);
+}
+
 void write_all(int descriptor, const void* data, std::size_t size,
                const std::filesystem::path& path) {
   const auto* next = static_cast<const char*>(data);

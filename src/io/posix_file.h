@@ -29,6 +29,9 @@ std::string system_error_text();
 int open_file(const std::filesystem::path& path, int flags, unsigned mode = 0);
 
 Descriptor open_for_reading(const std::filesystem::path& path);
+/// Up to `size` bytes more; how many, 0 at the end of the file.
+std::size_t read_some(const Descriptor& file, void* data, std::size_t size,
+                      const std::filesystem::path& path);
 void write_all(int descriptor, const void* data, std::size_t size,
                const std::filesystem::path& path);
 void sync(int descriptor, const std::filesystem::path& path);

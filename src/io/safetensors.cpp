@@ -8,6 +8,8 @@
 #include <shira/io/safetensors.h>
 
 #include <nlohmann/json.hpp>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <set>
 
@@ -25,25 +27,23 @@ detail::SafetensorsHeader parse_named(std::span<const std::byte> file,
   }
 }
 
-std::uint64_t checked_byte_size(const TensorBytes& tensor) {
+std::uint64_t checked_byte_size(const TensorInfo& tensor) {
   const auto size = detail::tensor_byte_size(tensor.shape, tensor.dtype);
   SHIRA_CHECK(ShapeError, size, "write_safetensors: tensor ", detail::quote(tensor.name),
               " has a negative dimension or more than 2^63 bytes");
-  SHIRA_CHECK(ShapeError, tensor.data || *size == 0, "write_safetensors: tensor ",
-              detail::quote(tensor.name), " has no data");
   return *size;
 }
 
-void check_names(const std::vector<TensorBytes>& tensors, const std::filesystem::path& path) {
+void check_names(const std::vector<TensorInfo>& tensors, const std::filesystem::path& path) {
   std::set<std::string_view> seen{"__metadata__"};  // reserved by the format
-  for (const TensorBytes& tensor : tensors) {
+  for (const TensorInfo& tensor : tensors) {
     SHIRA_CHECK(IoError, seen.insert(tensor.name).second, path, ": cannot hold a tensor named ",
                 detail::quote(tensor.name), tensor.name == "__metadata__" ? "" : " twice");
   }
 }
 
 /// One member of the header's object; `begin` moves on by the tensor's bytes.
-std::string header_member(const TensorBytes& tensor, std::uint64_t& begin) {
+std::string header_member(const TensorInfo& tensor, std::uint64_t& begin) {
   const std::uint64_t end = begin + checked_byte_size(tensor);
   nlohmann::ordered_json entry;
   entry["dtype"] = dtype_name(tensor.dtype);
@@ -54,12 +54,12 @@ std::string header_member(const TensorBytes& tensor, std::uint64_t& begin) {
 }
 
 /// The JSON object, padded with spaces so that the data after it is aligned.
-std::string header_text(const std::vector<TensorBytes>& tensors,
+std::string header_text(const std::vector<TensorInfo>& tensors,
                         const std::map<std::string, std::string>& metadata) {
   std::string text = "{";
   if (!metadata.empty()) text += "\"__metadata__\":" + nlohmann::json(metadata).dump();
   std::uint64_t position = 0;
-  for (const TensorBytes& tensor : tensors) {
+  for (const TensorInfo& tensor : tensors) {
     text += (text.size() > 1 ? "," : "") + header_member(tensor, position);
   }
   text += "}";
@@ -68,9 +68,10 @@ std::string header_text(const std::vector<TensorBytes>& tensors,
   return text;
 }
 
-std::string checked_header(const std::vector<TensorBytes>& tensors,
+std::string checked_header(const std::vector<TensorInfo>& tensors,
                            const std::map<std::string, std::string>& metadata,
                            const std::filesystem::path& path) {
+  check_names(tensors, path);
   try {
     std::string text = header_text(tensors, metadata);
     SHIRA_CHECK(IoError, text.size() <= detail::kMaxHeaderSize, path, ": the header would have ",
@@ -110,16 +111,53 @@ TensorView SafetensorsFile::view(std::string_view name) const {
   return found->second;
 }
 
-void write_safetensors(const std::filesystem::path& path, const std::vector<TensorBytes>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
-  check_names(tensors, path);
+void drop_pages(const void* mapped, std::size_t size) {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<std::uintptr_t>(mapped) + page - 1) / page * page;
+  const auto end = (reinterpret_cast<std::uintptr_t>(mapped) + size) / page * page;
+  // A hint: where it is refused, the pages stay until memory is short.
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
+                                     const std::vector<TensorInfo>& tensors,
+                                     const std::map<std::string, std::string>& metadata)
+    : tensors_(tensors), file_(path) {
   const std::string header = checked_header(tensors, metadata, path);
   const std::uint64_t length = header.size();
-  AtomicFile file(path);
-  file.write(&length, sizeof(length));
-  file.write(header);
-  for (const TensorBytes& tensor : tensors) file.write(tensor.data, checked_byte_size(tensor));
-  file.commit();
+  file_.write(&length, sizeof(length));
+  file_.write(header);
+}
+
+void SafetensorsWriter::write(const void* data, std::size_t size) {
+  SHIRA_CHECK(ShapeError, next_ < tensors_.size(),
+              "write_safetensors: got a tensor after the last");
+  const TensorInfo& tensor = tensors_[next_++];
+  const std::uint64_t expected = checked_byte_size(tensor);
+  SHIRA_CHECK(ShapeError, size == expected && (data != nullptr || size == 0),
+              "write_safetensors: tensor ", detail::quote(tensor.name), " has ",
+              data == nullptr ? "no data" : detail::concat(size, " bytes"), ", expected ",
+              expected);
+  file_.write(data, size);
+}
+
+void SafetensorsWriter::commit() {
+  SHIRA_CHECK(ShapeError, next_ == tensors_.size(), "write_safetensors: got ", next_, " of ",
+              tensors_.size(), " tensors");
+  file_.commit();
+}
+
+void write_safetensors(const std::filesystem::path& path, const std::vector<TensorBytes>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  std::vector<TensorInfo> infos;
+  for (const TensorBytes& tensor : tensors) {
+    infos.push_back({tensor.name, tensor.dtype, tensor.shape});
+  }
+  SafetensorsWriter writer(path, infos, metadata);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    writer.write(tensors[i].data, checked_byte_size(infos[i]));
+  }
+  writer.commit();
 }
 
 }  // namespace shira

@@ -2,6 +2,7 @@
 // what nobody will write.
 #include <shira/base/error.h>
 #include <shira/io/atomic_file.h>
+#include <shira/io/checkpoint_copy.h>
 #include <shira/io/checkpoint_files.h>
 #include <shira/models/load_llama.h>
 #include <shira/nn/parameters.h>
@@ -78,28 +79,12 @@ torch::ScalarType stored_dtype(const CheckpointFiles& files) {
   return to_scalar_type(files.view(name).dtype);
 }
 
-bool is_weight_file(const std::string& name) {
-  return name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json") ||
-         name.ends_with(".bin") || name.ends_with(".bin.index.json") || name.ends_with(".pth") ||
-         name.ends_with(".gguf");
-}
-
 /// config.json of `base` with its dtype (under whichever key it stands) set to the weights'.
 std::string config_with_dtype(const std::filesystem::path& path, torch::ScalarType dtype) {
   auto config = nlohmann::ordered_json::parse(read_file(path));
   const char* key = config.contains("dtype") ? "dtype" : "torch_dtype";
   config[key] = torch_dtype_name(dtype);
   return config.dump(2) + "\n";
-}
-
-/// Tokenizer and generation settings; what describes other adapters or models' text stays behind.
-void copy_other_files(const std::filesystem::path& base, const std::filesystem::path& directory) {
-  for (const auto& entry : std::filesystem::directory_iterator(base)) {
-    const std::string name = entry.path().filename().string();
-    const bool skipped = is_weight_file(name) || name == "config.json" || name == "README.md" ||
-                         name.starts_with("adapter_");
-    if (entry.is_regular_file() && !skipped) write_file(directory / name, read_file(entry.path()));
-  }
 }
 
 }  // namespace
@@ -127,7 +112,7 @@ void save_llama(const std::filesystem::path& directory, const Llama& model,
   for (const auto& [name, tensor] : nn::unique_parameters(*model)) {
     tensors.emplace_back(name, tensor.detach().to(kept));
   }
-  copy_other_files(base, directory);
+  copy_companion_files(base, directory);
   write_file(directory / "config.json", config_with_dtype(base / "config.json", kept));
   save_tensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
 }

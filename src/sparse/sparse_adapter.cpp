@@ -66,6 +66,16 @@ void load_targets(const AdapterFileView& file, SparseAdapter& adapter) {
   });
 }
 
+void load_whole(const AdapterFileView& file, SparseAdapter& adapter) {
+  for (const auto& [name, view] : file.whole) {
+    const auto entries = static_cast<std::int64_t>(view.byte_size / item_size(view.dtype));
+    const bool is_good = file.header.mask_type == kDifference ||
+                         first_not_finite(view.data, view.dtype, entries) < 0;
+    SHIRA_CHECK(IoError, is_good, "tensor ", name, ": it has a value that is NaN or infinite");
+    adapter.whole.emplace(name, map_tensor(view));
+  }
+}
+
 torch::Tensor contiguous_on_cpu(const torch::Tensor& tensor) {
   return tensor.detach().cpu().contiguous();
 }
@@ -92,7 +102,8 @@ void save_adapter(const std::filesystem::path& directory, const SparseAdapter& a
                          to_dtype(adapter.base_dtype), adapter.base_model, adapter.mask_type},
                         {},
                         {},
-                        adapter.removed};
+                        adapter.removed,
+                        adapter.added};
   std::vector<torch::Tensor> kept;  // what `file` borrows
   for (const auto& [name, tensor] : adapter.tensors) {
     const torch::Tensor& values = kept.emplace_back(contiguous_on_cpu(tensor.values));
@@ -125,14 +136,13 @@ SparseAdapter load_adapter(const std::filesystem::path& directory) {
   adapter.mask_type = file.header.mask_type;
   try {
     load_targets(file, adapter);
+    load_whole(file, adapter);
   } catch (const IoError& error) {
     throw IoError(detail::concat((directory / "adapter_model.safetensors").string(), ": ",
                                  error.what(), ". The file is damaged or not an adapter of ours."));
   }
-  for (const WholeTargetView& target : file.whole) {
-    adapter.whole.emplace(target.name, map_tensor(target.tensor));
-  }
   adapter.removed = file.removed;
+  adapter.added = file.added;
   return adapter;
 }
 

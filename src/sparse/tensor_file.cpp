@@ -82,6 +82,10 @@ bool is_mapped(const torch::Tensor& tensor) {
   return tensor.has_storage() && tensor.storage().data_ptr().get_deleter() == &release_mapping;
 }
 
+void drop_pages(const torch::Tensor& tensor) {
+  if (is_mapped(tensor)) drop_pages(tensor.const_data_ptr(), tensor.nbytes());
+}
+
 void save_tensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
                   const std::map<std::string, std::string>& metadata) {
   std::vector<torch::Tensor> kept;

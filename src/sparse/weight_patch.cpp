@@ -1,5 +1,7 @@
 // One parameter after the other: its contributions, their union, the base's values there, checks,
 // then kernels/combine.h. The rules of exactness are that file's.
+#include "patch_checks.h"
+
 #include <shira/base/error.h>
 #include <shira/base/logging.h>
 #include <shira/kernels/combine.h>
@@ -49,9 +51,15 @@ torch::Tensor tensor_of(const std::vector<std::int32_t>& indices) {
   return tensor;
 }
 
+/// Whether kernels/combine.h computes with it.
+bool is_weight_dtype(torch::ScalarType type) {
+  return type == torch::kFloat64 || type == torch::kFloat32 || type == torch::kBFloat16 ||
+         type == torch::kFloat16;
+}
+
 /// Whether a cast from `wide` to `narrow` keeps what a narrow value was: equal, or a superset.
 bool holds_exactly(torch::ScalarType wide, torch::ScalarType narrow) {
-  return wide == narrow || (at::isFloatingType(wide) && at::isFloatingType(narrow) &&
+  return wide == narrow || (is_weight_dtype(wide) && is_weight_dtype(narrow) &&
                             at::promote_types(wide, narrow) == wide);
 }
 
@@ -83,8 +91,20 @@ Contribution contribution_of(const Part& part, const torch::Tensor& everywhere) 
           part.adapter->kind == ValueKind::kDeltas, part.scale};
 }
 
+/// Integers and 8-bit floats can be copied, but not scaled, converted or added up.
+void check_dtypes(const std::string& name, torch::ScalarType base, const std::vector<Part>& parts) {
+  bool computable = is_weight_dtype(base);
+  for (const Part& part : parts) computable &= is_weight_dtype(values_of(part).scalar_type());
+  SHIRA_CHECK(
+      ShapeError, computable, name, ": the base's dtype is ", torch_dtype_name(base),
+      ", the adapter's ", torch_dtype_name(values_of(parts[0]).scalar_type()),
+      ". Where one of them is an integer or 8-bit dtype they must be equal, and the adapter "
+      "goes on alone, at scale 1.");
+}
+
 torch::Tensor combined(const torch::Tensor& indices, const torch::Tensor& base,
                        const std::vector<Contribution>& contributions) {
+  if (contributions.empty()) return base;  // scale 0
   torch::Tensor values = at::empty_like(base);
   combine(span_of(indices), base.const_data_ptr(), to_dtype(base.scalar_type()), contributions,
           values.mutable_data_ptr());
@@ -107,6 +127,7 @@ PatchEntry entry_at(const std::string& name, const torch::Tensor& weight,
   const bool is_copy = parts.size() == 1 && contributions.size() == 1 &&
                        contributions[0].is_copy() &&
                        contributions[0].dtype == to_dtype(base.scalar_type());
+  if (!is_copy && !contributions.empty()) check_dtypes(name, base.scalar_type(), parts);
   const torch::Tensor patched =
       is_copy ? values_of(parts[0]) : combined(indices, base, contributions);
   return {weight.sizes().vec(), indices_for(weight, indices), patched.to(weight.device()),
@@ -132,8 +153,25 @@ PatchEntry dense_entry(const std::string& name, const torch::Tensor& weight,
   return entry;
 }
 
-void warn_about_narrow_base(const std::vector<Part>& parts, torch::ScalarType base) {
-  for (const Part& part : parts) {
+/// What a model in memory cannot become.
+std::string problems_of_parameters(const std::vector<ScaledAdapter>& adapters) {
+  std::string problems;
+  for (const ScaledAdapter& scaled : adapters) {
+    for (const std::string& name : scaled.adapter.removed) {
+      problems += "\n  " + name + ": the adapter removes it, which only `shira merge` can do.";
+    }
+    for (const std::string& name : scaled.adapter.added) {
+      problems += "\n  " + name + ": the adapter adds it, which only `shira merge` can do.";
+    }
+  }
+  return problems;
+}
+
+}  // namespace
+
+void detail::warn_about_narrow_base(const std::string& name, torch::ScalarType base,
+                                    const std::vector<ScaledAdapter>& adapters) {
+  for (const Part& part : parts_of(name, adapters)) {
     if (part.sparse == nullptr) continue;
     const auto dtype = part.adapter->checksum_dtype(*part.sparse);
     if (holds_exactly(base, dtype)) continue;
@@ -143,18 +181,12 @@ void warn_about_narrow_base(const std::vector<Part>& parts, torch::ScalarType ba
   }
 }
 
-/// What a model in memory cannot become.
-std::string problems_of_parameters(const std::vector<ScaledAdapter>& adapters) {
-  std::string problems;
-  for (const ScaledAdapter& scaled : adapters) {
-    for (const std::string& name : scaled.adapter.removed) {
-      problems += "\n  " + name + ": the adapter removes it, which only `shira merge` can do.";
-    }
-  }
-  return problems;
+void detail::check_fit(const std::string& problems) {
+  SHIRA_CHECK(Error, problems.empty(), "the adapter does not fit this base model:", problems,
+              "\nUse the base it was trained on (adapter_config.json names it); --force of "
+              "generate, eval, merge and fuse accepts "
+              "other values, but no missing tensor and no other shape.");
 }
-
-}  // namespace
 
 std::int64_t WeightPatch::nnz() const {
   std::int64_t total = 0;
@@ -207,13 +239,10 @@ WeightPatch resolve_patch(const std::map<std::string, torch::Tensor>& parameters
       problems += std::string("\n  ") + error.what();
     }
   }
-  SHIRA_CHECK(Error, problems.empty(), "the adapter does not fit this base model:", problems,
-              "\nUse the base it was trained on (adapter_config.json names it); --force of "
-              "generate, eval and merge accepts "
-              "other values, but no missing tensor and no other shape.");
+  detail::check_fit(problems);
   if (!entries.empty()) {
     const std::string& name = entries.begin()->first;
-    warn_about_narrow_base(parts_of(name, adapters), parameters.at(name).scalar_type());
+    detail::warn_about_narrow_base(name, parameters.at(name).scalar_type(), adapters);
   }
   return WeightPatch(std::move(entries));
 }

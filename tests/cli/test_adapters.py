@@ -224,8 +224,10 @@ def test_merged_checkpoint_is_a_whole_directory(base, merged):
 
 
 def test_merge_of_a_sharded_checkpoint(wm, merged, tmp_path):
-    sharded = merge(checkpoint("llama2", shards=3), tmp_path / "merged", wm)
+    base = checkpoint("llama2", shards=3)
+    sharded = merge(base, tmp_path / "merged", wm)
     assert read_weights(sharded) == read_weights(merged)
+    assert {path.name for path in sharded.iterdir()} == {path.name for path in base.iterdir()}
 
 
 def test_merge_into_something_that_exists(base, wm, merged, tmp_path):

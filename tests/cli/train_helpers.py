@@ -120,7 +120,14 @@ def read_safetensors(path):
 
 
 def read_weights(directory):
-    return read_safetensors(directory / "model.safetensors")[1]
+    """{name: RawTensor} of a checkpoint, in one file or in shards."""
+    index = directory / "model.safetensors.index.json"
+    if not index.exists():
+        return read_safetensors(directory / "model.safetensors")[1]
+    weight_map = json.loads(index.read_text())["weight_map"]
+    files = {name: read_safetensors(directory / name)[1] for name in set(weight_map.values())}
+    assert {name for tensors in files.values() for name in tensors} == weight_map.keys()
+    return {name: files[file][name] for name, file in weight_map.items()}
 
 
 def decode_gaps(gaps):

@@ -27,9 +27,10 @@ struct OwnedAdapter {
   std::vector<Target> targets;
   std::vector<shira::TensorBytes> whole;
   std::vector<std::string> removed;
+  std::vector<std::string> added;
 
   shira::AdapterFileBytes bytes() const {
-    shira::AdapterFileBytes file{header, {}, whole, removed};
+    shira::AdapterFileBytes file{header, {}, whole, removed, added};
     for (const Target& target : targets) {
       file.sparse.push_back(target.bytes);
       file.sparse.back().indices = target.indices;
@@ -55,7 +56,7 @@ std::string input_of(const OwnedAdapter& adapter) {
 
 /// What is to be written again; throws IoError where the positions cannot be decoded.
 OwnedAdapter owned(const shira::AdapterFileView& view) {
-  OwnedAdapter adapter{view.header, {}, {}, view.removed};
+  OwnedAdapter adapter{view.header, {}, {}, view.removed, view.added};
   for (const shira::SparseTargetView& target : view.sparse) {
     // Decoded first: GCC 12 destroys a half-built nested aggregate twice when an element throws.
     std::vector<std::int32_t> indices = shira::decode_indices(target.positions);
@@ -104,7 +105,8 @@ void check_accepted(const OwnedAdapter& adapter) {
   const OwnedAdapter again = owned(view);
   const bool same = std::ranges::equal(adapter.targets, again.targets, are_equal) &&
                     are_equal_headers(adapter.header, again.header) &&
-                    adapter.whole.size() == again.whole.size() && adapter.removed == again.removed;
+                    adapter.whole.size() == again.whole.size() &&
+                    adapter.removed == again.removed && adapter.added == again.added;
   if (!same || !std::ranges::all_of(adapter.targets, is_sound)) std::abort();
 }
 
@@ -122,15 +124,17 @@ void read(const std::string& config, const std::string& tensors) {
 }  // namespace
 
 std::vector<std::string> fuzz_seeds() {
-  OwnedAdapter adapter{{"weights", shira::DType::kBF16, "base", "wm"}, {}, {}, {}};
+  OwnedAdapter adapter{{"weights", shira::DType::kBF16, "base", "wm"}, {}, {}, {}, {}};
   std::vector<std::string> seeds = {input_of(adapter)};
   adapter.targets = {target_of("layers.0.weight", shira::DType::kBF16, 3)};
   seeds.push_back(input_of(adapter));
   adapter.whole = {{"norm.weight", shira::DType::kF32, {4}, zeros.data()}};
   adapter.removed = {"bias", "lm_head.weight"};
+  adapter.added = {"norm.weight"};
   seeds.push_back(input_of(adapter));
   adapter.whole.clear();
   adapter.removed.clear();
+  adapter.added.clear();
   adapter.header.value_kind = "deltas";
   adapter.targets[0].bytes.base_checksum = 0x0123456789abcdef;
   adapter.targets.push_back(target_of("b", shira::DType::kF32, 40));

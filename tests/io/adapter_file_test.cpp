@@ -67,13 +67,15 @@ TEST(AdapterFile, TargetsHeldWholeAndRemovedOnesComeBack) {
   write_adapter_file(directory.path(), {{"weights", DType::kF32, "base", "diff"},
                                         {{"a.weight", {2, 2}, indices, DType::kF32, values, 7}},
                                         {{"step", DType::kI64, {}, &step}},
-                                        {"b.weight"}});
+                                        {"b.weight"},
+                                        {"step"}});
   const AdapterFileView adapter = read_adapter_file(directory.path());
   EXPECT_EQ(adapter.sparse.at(0).base_checksum, 7);
   ASSERT_EQ(adapter.whole.size(), 1);
   EXPECT_EQ(adapter.whole[0].name, "step");
   EXPECT_EQ(std::memcmp(adapter.whole[0].tensor.data, &step, sizeof(step)), 0);
   EXPECT_EQ(adapter.removed, std::vector<std::string>{"b.weight"});
+  EXPECT_EQ(adapter.added, std::vector<std::string>{"step"});
 }
 
 TEST(AdapterFile, ATargetIsThereOnce) {
@@ -81,7 +83,7 @@ TEST(AdapterFile, ATargetIsThereOnce) {
   const float value = 1.0F;
   write_adapter_file(
       directory.path(),
-      {{"weights", DType::kF32, "base", "diff"}, {}, {{"a", DType::kF32, {1}, &value}}, {"a"}});
+      {{"weights", DType::kF32, "base", "diff"}, {}, {{"a", DType::kF32, {1}, &value}}, {"a"}, {}});
   expect_error<IoError>([&] { read_adapter_file(directory.path()); }, {"tensor a", "twice"});
 }
 

@@ -64,6 +64,21 @@ TEST(CheckpointFilesTest, TheSingleFileWinsOverAnIndex) {
   EXPECT_EQ(CheckpointFiles(directory.path()).names(), std::vector<std::string>{"a"});
 }
 
+TEST(CheckpointFilesTest, ShardsAreSortedAndTheirTensorsInTheOrderOfTheBytes) {
+  TemporaryDirectory directory;
+  write_shard(directory / "s2.safetensors", {"c", "a"});
+  write_safetensors(directory / "s1.safetensors", {{"b", DType::kU8, {1}, "b"}}, {{"by", "us"}});
+  write_index(directory, R"({"a":"s2.safetensors","b":"s1.safetensors","c":"s2.safetensors"})");
+  const CheckpointFiles files(directory.path());
+  EXPECT_TRUE(files.is_sharded());
+  ASSERT_EQ(files.shards().size(), 2);
+  EXPECT_EQ(files.shards()[0].file, "s1.safetensors");
+  EXPECT_EQ(files.shards()[0].metadata.at("by"), "us");
+  EXPECT_EQ(files.shards()[1].names, (std::vector<std::string>{"c", "a"}));
+  write_shard(directory / "model.safetensors", {"a"});
+  EXPECT_FALSE(CheckpointFiles(directory.path()).is_sharded());
+}
+
 TEST(CheckpointFilesTest, NoWeights) {
   TemporaryDirectory directory;
   expect_refused(directory, {directory.path().string(), "model.safetensors", kIndex});

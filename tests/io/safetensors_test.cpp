@@ -144,5 +144,45 @@ TEST(SafetensorsTest, WhatCannotBeWrittenLeavesNoFile) {
   EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
 }
 
+TEST(SafetensorsTest, TensorByTensorIsTheSameFile) {
+  TemporaryDirectory directory;
+  const std::map<std::string, std::string> metadata{{"format", "pt"}};
+  write_safetensors(directory / "a", {{"x", DType::kI16, {1}, "12"}, {"y", DType::kU8, {0}, ""}},
+                    metadata);
+  {
+    SafetensorsWriter writer(directory / "b", {{"x", DType::kI16, {1}}, {"y", DType::kU8, {0}}},
+                             metadata);
+    writer.write("12", 2);
+    writer.write(nullptr, 0);
+    EXPECT_FALSE(std::filesystem::exists(directory / "b"));
+    writer.commit();
+  }
+  EXPECT_EQ(read_file(directory / "a"), read_file(directory / "b"));
+}
+
+TEST(SafetensorsTest, TensorByTensorLeavesNothingUnlessComplete) {
+  TemporaryDirectory directory;
+  {
+    SafetensorsWriter writer(directory / "a", {{"x", DType::kI16, {1}}, {"y", DType::kU8, {1}}});
+    expect_error<ShapeError>([&] { writer.write("123", 3); }, {"\"x\"", "3 bytes", "expected 2"});
+    expect_error<ShapeError>([&] { writer.commit(); }, {"1 of 2 tensors"});
+    writer.write("1", 1);
+    expect_error<ShapeError>([&] { writer.write("1", 1); }, {"after the last"});
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
+}
+
+TEST(SafetensorsTest, DroppedPagesAreReadAgain) {
+  TemporaryDirectory directory;
+  const std::string bytes(100'000, 'x');
+  write_safetensors(directory / "a", {{"x", DType::kU8, {100'000}, bytes.data()}});
+  const SafetensorsFile file(directory / "a");
+  const TensorView view = file.view("x");
+  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{5000}, bytes.size()}) {
+    drop_pages(view.data, size);
+    EXPECT_EQ(std::memcmp(view.data, bytes.data(), bytes.size()), 0);
+  }
+}
+
 }  // namespace
 }  // namespace shira

@@ -40,6 +40,7 @@ struct AdapterFileBytes {
   std::vector<SparseTargetBytes> sparse;
   std::vector<TensorBytes> whole;    // parameters that are replaced or added whole
   std::vector<std::string> removed;  // parameters that the base has and the result has not
+  std::vector<std::string> added;    // those of `whole` that the base has not
 };
 
 /// Writes adapter_model.safetensors, then adapter_config.json, each atomically.
@@ -66,6 +67,7 @@ struct AdapterFileView {
   std::vector<SparseTargetView> sparse;
   std::vector<WholeTargetView> whole;
   std::vector<std::string> removed;
+  std::vector<std::string> added;  // names of `whole`
 };
 
 /// Maps and checks both files; IoError names the file and the tensor.

@@ -13,6 +13,13 @@
 
 namespace shira {
 
+/// One weight file of a checkpoint.
+struct CheckpointShard {
+  std::string file;                // its name in the directory
+  std::vector<std::string> names;  // its tensors, in the order of their bytes
+  std::map<std::string, std::string> metadata;
+};
+
 /// All tensors of a checkpoint directory under one roof.
 class SHIRA_API CheckpointFiles {
  public:
@@ -26,9 +33,17 @@ class SHIRA_API CheckpointFiles {
   std::vector<std::string> names() const;
   bool contains(std::string_view name) const;
   TensorView view(std::string_view name) const;
+  /// Sorted by file name; at least one, unless an index names none.
+  const std::vector<CheckpointShard>& shards() const { return shards_; }
+  /// Whether there is an index.
+  bool is_sharded() const { return is_sharded_; }
 
  private:
+  void add(const SafetensorsFile& file);
+
   std::filesystem::path directory_;
+  bool is_sharded_;
+  std::vector<CheckpointShard> shards_;
   std::map<std::string, TensorView, std::less<>> tensors_;
 };
 

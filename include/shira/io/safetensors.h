@@ -4,6 +4,7 @@
 
 #include <shira/base/dtype.h>
 #include <shira/base/export.h>
+#include <shira/io/atomic_file.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -25,6 +26,10 @@ struct TensorView {
   std::shared_ptr<const void> mapping;  // keeps the file mapped
 };
 
+/// Takes the memory of mapped bytes off this process; whoever looks at them again reads them from
+/// the file. What goes through files larger than memory calls this behind itself.
+SHIRA_API void drop_pages(const void* mapped, std::size_t size);
+
 /// A safetensors file, mapped read-only. Copies share the mapping.
 class SHIRA_API SafetensorsFile {
  public:
@@ -45,6 +50,32 @@ class SHIRA_API SafetensorsFile {
   std::filesystem::path path_;
   std::map<std::string, TensorView, std::less<>> tensors_;
   std::map<std::string, std::string> metadata_;
+};
+
+/// What a file's header says of a tensor to be written.
+struct TensorInfo {
+  std::string name;
+  DType dtype;
+  std::vector<std::int64_t> shape;
+};
+
+/// A file being written tensor by tensor. Until commit() there is only a temporary one.
+class SHIRA_API SafetensorsWriter {
+ public:
+  /// Writes the header. IoError on a duplicate name or one that is not UTF-8, ShapeError on a
+  /// negative dimension.
+  SafetensorsWriter(const std::filesystem::path& path, const std::vector<TensorInfo>& tensors,
+                    const std::map<std::string, std::string>& metadata = {});
+
+  /// The bytes of the next tensor, contiguous and row-major. ShapeError when it has another size.
+  void write(const void* data, std::size_t size);
+  /// Complete: every tensor has been written (ShapeError otherwise).
+  void commit();
+
+ private:
+  std::vector<TensorInfo> tensors_;
+  std::size_t next_ = 0;
+  AtomicFile file_;
 };
 
 /// A tensor to be written: contiguous row-major bytes, borrowed until the write returns.

@@ -36,6 +36,7 @@ struct SparseAdapter {
   /// difference of checkpoints may need.
   std::map<std::string, torch::Tensor> whole;
   std::vector<std::string> removed;
+  std::vector<std::string> added;  // names of `whole` that the base does not have
   /// The dtype the weights had in memory while training.
   torch::ScalarType base_dtype = torch::kFloat32;
   std::string base_model;  // path or name of the base, for people

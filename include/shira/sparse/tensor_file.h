@@ -35,6 +35,9 @@ SHIRA_API torch::Tensor copy_tensor(const TensorView& view, torch::ScalarType dt
 /// Whether `tensor` lies in a read-only mapped file.
 SHIRA_API bool is_mapped(const torch::Tensor& tensor);
 
+/// drop_pages of a mapped tensor; nothing for another.
+SHIRA_API void drop_pages(const torch::Tensor& tensor);
+
 /// Writes tensors (any device, any strides) atomically, in the order given.
 SHIRA_API void save_tensors(const std::filesystem::path& path,
                             const std::vector<NamedTensor>& tensors,
