@@ -1,4 +1,5 @@
-// What every benchmark prints: the machine, and a figure as median and spread of alternating runs.
+// What every benchmark is made of: runs of several things in turn, a figure as median and spread,
+// and the machine they were measured on.
 #pragma once
 
 #include <ATen/Parallel.h>
@@ -15,16 +16,26 @@
 
 namespace shira::benchmarks {
 
-/// "model name: AMD EPYC, 2 threads, load 0.52"
-inline std::string machine() {
+inline std::string processor() {
   std::string model = "unknown CPU";
   std::ifstream cpuinfo("/proc/cpuinfo");
   for (std::string line; std::getline(cpuinfo, line);) {
     if (line.starts_with("model name")) model = line.substr(line.find(':') + 2);
   }
-  std::string load = "unknown";
-  std::ifstream("/proc/loadavg") >> load;
-  return model + ", " + std::to_string(at::get_num_threads()) + " threads, load " + load;
+  return model;
+}
+
+/// Processes that want to run, averaged over a minute: above the number of threads the figures are
+/// worth little.
+inline std::string load() {
+  std::string average = "unknown";
+  std::ifstream("/proc/loadavg") >> average;
+  return average;
+}
+
+/// "AMD EPYC, 2 threads, load 0.52"
+inline std::string machine() {
+  return processor() + ", " + std::to_string(at::get_num_threads()) + " threads, load " + load();
 }
 
 inline double milliseconds(const std::function<void()>& action) {
@@ -41,17 +52,37 @@ struct Timings {
   double median() const {
     std::vector<double> sorted = runs;
     std::sort(sorted.begin(), sorted.end());
-    return sorted[sorted.size() / 2];
+    return (sorted[(sorted.size() - 1) / 2] + sorted[sorted.size() / 2]) / 2;
   }
+  double least() const { return *std::min_element(runs.begin(), runs.end()); }
+  double most() const { return *std::max_element(runs.begin(), runs.end()); }
 
-  /// "12.3 ms (11.9..14.0)"
+  /// "12.3 ms (11.9..14.0)"; below 10 ms with more digits.
   std::string text() const {
-    const auto [least, most] = std::minmax_element(runs.begin(), runs.end());
     std::ostringstream out;
-    out << std::fixed << std::setprecision(1) << median() << " ms (" << *least << ".." << *most
-        << ")";
+    out << std::fixed << std::setprecision(median() < 10 ? 3 : 1) << median() << " ms (" << least()
+        << ".." << most() << ")";
     return out.str();
   }
 };
+
+/// One of several things that are timed in turn.
+struct Contender {
+  std::string name;
+  std::function<double()> run;  // one run's milliseconds for each operation
+};
+
+/// Runs all contenders once untimed and then `rounds` times in turn, so that a busy machine slows
+/// all of them. The timings are in the order of the contenders.
+inline std::vector<Timings> alternate(const std::vector<Contender>& contenders, int rounds) {
+  std::vector<Timings> timings(contenders.size());
+  for (int round = -1; round < rounds; ++round) {
+    for (std::size_t i = 0; i < contenders.size(); ++i) {
+      const double run = contenders[i].run();
+      if (round >= 0) timings[i].runs.push_back(run);
+    }
+  }
+  return timings;
+}
 
 }  // namespace shira::benchmarks

@@ -2,7 +2,8 @@
 # Configures and builds. usage: scripts/build.sh [TARGET...]
 #
 # environment: SHIRA_PRESET (default | release | asan), SHIRA_WERROR (ON: warnings are errors),
-#              SHIRA_TORCH_DIR (an existing LibTorch), SHIRA_JOBS (parallel compilations)
+#              SHIRA_TORCH_DIR (an existing LibTorch), SHIRA_JOBS (parallel compilations),
+#              SHIRA_BUILD_BENCHMARKS (ON: build/bin/benchmark_* too)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,6 +18,8 @@ jobs_that_fit() {
 preset=${SHIRA_PRESET:-default}
 options=()
 [[ -z "${SHIRA_WERROR:-}" ]] || options+=("-DSHIRA_WERROR=$SHIRA_WERROR")
+[[ -z "${SHIRA_BUILD_BENCHMARKS:-}" ]] ||
+  options+=("-DSHIRA_BUILD_BENCHMARKS=$SHIRA_BUILD_BENCHMARKS")
 [[ -z "${SHIRA_TORCH_DIR:-}" ]] || options+=("-DTorch_DIR=$SHIRA_TORCH_DIR")
 cmake --preset "$preset" --log-level=NOTICE "${options[@]}"
 cmake --build --preset "$preset" -j "${SHIRA_JOBS:-$(jobs_that_fit)}" ${1:+--target "$@"}

@@ -6,7 +6,7 @@ usage: fusion_experiment.py [--quick] [--out outputs/fusion] [--base_model asset
 The tasks: stories told by a pirate, stories about robots (make_demo_data.py), questions about what was just told
 (make_quiz_data.py). For every method, learning rate and seed: one adapter a task; the held-out loss of each task with
 its own adapter alone and with all three fused, at each scale alpha. A seed stands for the texts and for the order of
-the samples. Writes into OUT results.json, table.md and, where matplotlib is there (requirements-docs.txt), alpha.png;
+the samples. Writes into OUT results.json, table.md and, where matplotlib is there (setup.sh --tests), alpha.png;
 the training runs stay beside them. --quick is for tests: one seed, few steps, half a minute.
 
 Needs nothing else but Python and build/bin/shira (or $SHIRA_BIN).
@@ -203,7 +203,7 @@ def write(out, results):
         plot_fusion.draw(out / "alpha.png", results)
     except ModuleNotFoundError as missing:
         print(
-            f"no alpha.png: {missing}. After pip install -r scripts/requirements-docs.txt,", end=" "
+            f"no alpha.png: {missing}. After scripts/setup.sh --tests,", end=" "
         )
         print(f"scripts/plot_fusion.py {out}/results.json draws it.")
     print((out / "table.md").read_text())

@@ -5,7 +5,7 @@ usage: plot_fusion.py RESULTS.json [--page docs/fusion.md]
 
 Draws alpha.png beside RESULTS.json. With --page it puts the tables between that page's two "tables" comments, and the
 picture with a copy of the results into the page's directory of the same name. Drawing needs matplotlib
-(scripts/requirements-docs.txt).
+(scripts/setup.sh --tests).
 """
 
 import argparse

@@ -4,7 +4,7 @@
 usage: plot_orthogonality.py RESULTS.json [--page docs/orthogonality.md]
 
 Writes awom.png and awor.png into the page's directory of the same name, with a copy of the results, and replaces what
-stands between the page's two "tables" comments. Needs matplotlib (scripts/requirements-docs.txt).
+stands between the page's two "tables" comments. Needs matplotlib (scripts/setup.sh --tests).
 """
 
 import argparse

@@ -6,5 +6,5 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 scripts/setup.sh --tests
-scripts/build.sh
+SHIRA_BUILD_BENCHMARKS=${SHIRA_BUILD_BENCHMARKS:-ON} scripts/build.sh
 ctest --preset "${SHIRA_PRESET:-default}" --no-tests=error -j 2 "$@"

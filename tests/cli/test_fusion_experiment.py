@@ -124,7 +124,7 @@ def test_kept_is_1_where_fusing_costs_nothing_and_0_where_nothing_is_left():
 def test_the_picture(quick):
     if importlib.util.find_spec("matplotlib") is None:
         assert not (quick / "alpha.png").exists()
-        pytest.skip("needs matplotlib (scripts/requirements-docs.txt)")
+        pytest.skip("needs matplotlib (scripts/setup.sh --tests)")
     assert (quick / "alpha.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 

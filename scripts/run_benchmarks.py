@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Runs the benchmarks of switching and inference with their peers and writes docs/benchmarks.md: one command for all of it.
+
+usage: run_benchmarks.py [--only switch,model,inference] [--rounds N] [--threads N] [--out docs/benchmarks]
+       run_benchmarks.py --quick --out build/benchmarks         small models, seconds: shows that everything runs
+
+Builds build/bin/benchmark_*, runs benchmark_switch, and lets benchmark_switch_model and benchmark_inference take turns with
+their Python peers, round by round, so that a busy machine slows both. Results go to OUT/{switch,model,inference}.json; then
+scripts/plot_benchmarks.py makes the pictures and fills the page OUT.md. Needs .venv with the packages of
+scripts/requirements-test.txt, 14 GB of free memory, and a quiet machine for about 25
+minutes (two cores). --only keeps the other parts' results of an earlier run.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BIN = ROOT / "build" / "bin"
+PARTS = ("switch", "model", "inference")
+FULL = {
+    "rounds": {"switch": 5, "model": 5, "inference": 7},
+    "switch": [],
+    "model": [
+        ("llama_1b", "bfloat16", "lora_r32,lora_r32_narrow,lora_r64,shira"),
+        ("unet", "float32", "lora_r32,lora_r64"),
+    ],
+    "inference": ("llama_half", ["--prompt", "512", "--decoded", "24"], ["--dora_decoded", "3"]),
+}
+QUICK = {
+    "rounds": {"switch": 2, "model": 2, "inference": 2},
+    "switch": ["--quick"],
+    "model": [
+        ("llama_tiny", "bfloat16", "lora_r4,lora_r4_narrow,shira"),
+        ("unet_tiny", "float32", "lora_r4"),
+    ],
+    "inference": ("llama_tiny", ["--prompt", "16", "--decoded", "4"], ["--dora_decoded", "2"]),
+}
+
+
+class Follower:
+    """A benchmark process that does a round whenever it is told to."""
+
+    def __init__(self, *command):
+        self.command = [*map(str, command), "--follow"]
+        self.log = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True
+        )
+
+    def facts(self):
+        """Waits until the process is ready."""
+        return self._answer()["facts"]
+
+    def round(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def close(self):
+        self.process.stdin.close()
+        if self.process.wait() != 0:
+            self._fail()
+
+    def _answer(self):
+        line = self.process.stdout.readline()
+        return json.loads(line) if line else self._fail()
+
+    def _fail(self):
+        self.log.seek(0)
+        raise SystemExit(f"{self.log.read()[-2000:]}\nfailed: {' '.join(self.command)}")
+
+
+def take_turns(ours, peer, rounds):
+    """{"shira", "peft": {method: {what: [a number for each round]}}}; which goes first changes from round to round."""
+    results = {"shira": {}, "peft": {}}
+    turns = [("shira", ours), ("peft", peer)]
+    for number in range(rounds):
+        for name, follower in turns if number % 2 == 0 else reversed(turns):
+            for method, values in follower.round().items():
+                into = results[name].setdefault(method, {})
+                for what, value in values.items():
+                    into.setdefault(what, []).append(float(f"{value:.4g}"))
+        print(f"  round {number + 1} of {rounds}", flush=True)
+    ours.close()
+    peer.close()
+    return results
+
+
+def compare(ours, peer, rounds):
+    result = {"facts": ours.facts(), "peer": peer.facts(), "rounds": take_turns(ours, peer, rounds)}
+    result["facts"]["load_at_the_end"] = f"{os.getloadavg()[0]:.2f}"
+    return result
+
+
+def describe(model, directory):
+    path = pathlib.Path(directory) / f"{model}.json"
+    command = [BIN / "benchmark_switch_model", "--model", model, "--describe"]
+    path.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
+    return path
+
+
+def run_switch(args, scale, rounds):
+    options = ["--rounds", rounds, "--threads", args.threads, "--json", args.out / "switch.json"]
+    command = [BIN / "benchmark_switch", *scale["switch"], *options]
+    subprocess.run(list(map(str, command)), check=True)
+
+
+def run_model(args, scale, rounds):
+    results = []
+    for model, dtype, methods in scale["model"]:
+        print(f"{model} {dtype}", flush=True)
+        with tempfile.TemporaryDirectory() as work:
+            options = ["--dtype", dtype, "--threads", args.threads]
+            script = ROOT / "scripts" / "benchmark_peft_switch.py"
+            shapes = describe(model, work)
+            peer = Follower(args.python, script, "--shapes", shapes, "--methods", methods, *options)
+            program = BIN / "benchmark_switch_model"
+            ours = Follower(program, "--model", model, "--work", f"{work}/adapters", *options)
+            results.append(compare(ours, peer, rounds))
+    write_json(args.out / "model.json", results)
+
+
+def run_inference(args, scale, rounds):
+    model, options, peer_options = scale["inference"]
+    options = [*options, "--threads", args.threads]
+    with tempfile.TemporaryDirectory() as work:
+        script = ROOT / "scripts" / "benchmark_peft_inference.py"
+        peer = Follower(args.python, script, "--shapes", describe(model, work), *options, *peer_options)
+        ours = Follower(BIN / "benchmark_inference", "--model", model, *options)
+        result = compare(ours, peer, rounds)
+    write_json(args.out / "inference.json", result)
+
+
+def write_json(path, value):
+    path.write_text(json.dumps(value, indent=1) + "\n")
+
+
+def build():
+    preset = ["cmake", "--preset", "default", "-DSHIRA_BUILD_BENCHMARKS=ON", "--log-level=NOTICE"]
+    subprocess.run(preset, cwd=ROOT, check=True)
+    targets = ["benchmark_switch", "benchmark_switch_model", "benchmark_inference"]
+    command = ["cmake", "--build", "--preset", "default", "--target", *targets]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", type=lambda text: text.split(","), default=PARTS)
+    parser.add_argument("--rounds", type=int, help="of every part, instead of 5 to 7")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "benchmarks")
+    parser.add_argument("--quick", action="store_true", help="small models; needs --out")
+    parser.add_argument("--no_build", action="store_true")
+    args = parser.parse_args()
+    if unknown := set(args.only) - set(PARTS):
+        parser.error(f"--only: no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    if args.quick and args.out == parser.get_default("out"):
+        parser.error("--quick needs --out: its figures say nothing and must not replace the page's")
+    args.python = ROOT / ".venv" / "bin" / "python"
+    if not args.python.exists():
+        args.python = pathlib.Path(sys.executable)
+    return args
+
+
+def main():
+    args = parse_arguments()
+    scale = QUICK if args.quick else FULL
+    args.out.mkdir(parents=True, exist_ok=True)
+    if not args.no_build:
+        build()
+    runs = {"switch": run_switch, "model": run_model, "inference": run_inference}
+    for part in PARTS:
+        if part in args.only:
+            start = time.monotonic()
+            runs[part](args, scale, args.rounds or scale["rounds"][part])
+            print(f"{part}: {time.monotonic() - start:.0f} s", flush=True)
+    plot = [args.python, ROOT / "scripts" / "plot_benchmarks.py", args.out]
+    subprocess.run(plot, check=True)
+
+
+if __name__ == "__main__":
+    main()
