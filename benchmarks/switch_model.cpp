@@ -36,8 +36,8 @@ struct Options {
   std::string dtype = "bfloat16";
   double density = 0.01;
   int threads = at::get_num_threads();
-  std::filesystem::path work = std::filesystem::temp_directory_path() /
-                               ("shira_switch_model." + std::to_string(getpid()));
+  std::filesystem::path work =
+      std::filesystem::temp_directory_path() / ("shira_switch_model." + std::to_string(getpid()));
   FollowOptions rounds;
   bool describe = false;
 
@@ -229,9 +229,7 @@ class Bench {
     return milliseconds(stage);
   }
 
-  void make_ready() {
-    switcher_.switch_to({{shira::load_adapter(first_directory())}});
-  }
+  void make_ready() { switcher_.switch_to({{shira::load_adapter(first_directory())}}); }
 
   Json in_stages() {
     std::optional<shira::SparseAdapter> adapter;
