@@ -30,6 +30,8 @@ def value_in_words(schema):
     if "string" in types:
         return "path" if "pattern" in schema else "text"
     if "array" in types:
+        if "enum" in schema["items"]:
+            return f"list of {value_in_words(schema['items'])}"
         return "list of maps" if schema["items"]["type"] == "object" else "list of texts"
     limits = " and ".join(f"{sign} {schema[key]}" for key, sign in LIMITS.items() if key in schema)
     return f"{KINDS[types[0]]} {limits}".strip()

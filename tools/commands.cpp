@@ -19,6 +19,22 @@ LoadOptions with_dtype(LoadOptions options, const std::string& base_dtype) {
   return options;
 }
 
+ScaledAdapter load_scaled_adapter(const std::string& text, const BaseParameters& base) {
+  const std::size_t at = text.rfind('@');
+  if (at != std::string::npos && at + 1 < text.size()) {
+    double scale = 0.0;
+    const auto [end, error] =
+        std::from_chars(text.data() + at + 1, text.data() + text.size(), scale);
+    const bool is_number = error != std::errc::invalid_argument;
+    if (is_number && end == text.data() + text.size()) {
+      SHIRA_CHECK(ConfigError, error == std::errc() && std::isfinite(scale), "--adapter ", text,
+                  ": the scale must be finite.");
+      return load_any_adapter(text.substr(0, at), base, scale);
+    }
+  }
+  return load_any_adapter(text, base);
+}
+
 }  // namespace
 
 void ModelFlags::add_to(CLI::App& command, bool with_dtype) {
@@ -27,7 +43,8 @@ void ModelFlags::add_to(CLI::App& command, bool with_dtype) {
                   "HuggingFace checkpoint directory, or org/name in the local HuggingFace cache")
       ->required();
   command.add_option("--adapter", adapters,
-                     "Adapter directory, optionally with a scale: DIR@0.5; may be repeated");
+                     "Adapter directory (ours or PEFT's), optionally with a scale: DIR@0.5; may "
+                     "be repeated");
   if (with_dtype) {
     command
         .add_option("--base_dtype", base_dtype,
@@ -38,25 +55,10 @@ void ModelFlags::add_to(CLI::App& command, bool with_dtype) {
   command.add_flag("--force", force, "Accept adapters that were trained on other base values");
 }
 
-ScaledAdapter load_scaled_adapter(const std::string& text) {
-  const std::size_t at = text.rfind('@');
-  if (at != std::string::npos && at + 1 < text.size()) {
-    double scale = 0.0;
-    const auto [end, error] =
-        std::from_chars(text.data() + at + 1, text.data() + text.size(), scale);
-    const bool is_number = error != std::errc::invalid_argument;
-    if (is_number && end == text.data() + text.size()) {
-      SHIRA_CHECK(ConfigError, error == std::errc() && std::isfinite(scale), "--adapter ", text,
-                  ": the scale must be finite.");
-      return {load_adapter(text.substr(0, at)), scale};
-    }
-  }
-  return {load_adapter(text)};
-}
-
-std::vector<ScaledAdapter> load_scaled_adapters(const std::vector<std::string>& texts) {
+std::vector<ScaledAdapter> load_scaled_adapters(const std::vector<std::string>& texts,
+                                                const BaseParameters& base) {
   std::vector<ScaledAdapter> adapters;
-  for (const std::string& text : texts) adapters.push_back(load_scaled_adapter(text));
+  for (const std::string& text : texts) adapters.push_back(load_scaled_adapter(text, base));
   return adapters;
 }
 
@@ -83,7 +85,13 @@ AdaptedModel::AdaptedModel(const ModelFlags& flags, LoadOptions options)
     : model(load_llama(flags.directory(), with_dtype(std::move(options), flags.base_dtype))),
       switcher(*model) {
   if (flags.adapters.empty()) return;
-  switcher.apply(switcher.resolve(load_scaled_adapters(flags.adapters), {.force = flags.force}));
+  const auto parameters = [&] {
+    BaseTensors all;
+    for (const auto& item : model->named_parameters()) all.emplace(item.key(), item.value());
+    return all;
+  };
+  const auto adapters = load_scaled_adapters(flags.adapters, parameters);
+  switcher.apply(switcher.resolve(adapters, {.force = flags.force}));
 }
 
 }  // namespace shira::tools

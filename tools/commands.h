@@ -5,6 +5,7 @@
 #include <shira/models/llama.h>
 #include <shira/models/load_llama.h>
 #include <shira/sparse/adapter_switcher.h>
+#include <shira/sparse/any_adapter.h>
 #include <shira/sparse/merge_checkpoint.h>
 
 #include <CLI/CLI.hpp>
@@ -27,6 +28,7 @@ void add_inspect(CLI::App& app, int& exit_code);
 void add_fuse(CLI::App& app, int& exit_code);
 void add_merge(CLI::App& app, int& exit_code);
 void add_diff(CLI::App& app, int& exit_code);
+void add_convert(CLI::App& app, int& exit_code);
 void add_config(CLI::App& app, int& exit_code);
 
 /// --base_model, --adapter, --base_dtype, --force.
@@ -41,9 +43,10 @@ struct ModelFlags {
   std::filesystem::path directory() const;
 };
 
-/// Loads an adapter given as DIR or DIR@scale: only a last '@' followed by a number is a scale.
-ScaledAdapter load_scaled_adapter(const std::string& text);
-std::vector<ScaledAdapter> load_scaled_adapters(const std::vector<std::string>& texts);
+/// Loads adapters of any layout, given as DIR or DIR@scale: only a last '@' followed by a number is
+/// a scale. `base` as load_any_adapter has it.
+std::vector<ScaledAdapter> load_scaled_adapters(const std::vector<std::string>& texts,
+                                                const BaseParameters& base);
 
 /// ConfigError unless `output` is a name for a new directory.
 void check_new_directory(const std::string& output);

@@ -36,9 +36,9 @@ void print_report(const FusedAdapter& fused, const FuseFlags& flags) {
 
 void fuse(const FuseFlags& flags) {
   check_new_directory(flags.output);
-  FusedAdapter fused =
-      fuse_adapters(map_checkpoint(flags.model.directory()),
-                    load_scaled_adapters(flags.model.adapters), {.force = flags.model.force});
+  const auto base = map_checkpoint(flags.model.directory());
+  const auto adapters = load_scaled_adapters(flags.model.adapters, [&] { return base; });
+  FusedAdapter fused = fuse_adapters(base, adapters, {.force = flags.model.force});
   fused.adapter.base_model = flags.model.base_model;
   write_directory(flags.output, [&](const std::filesystem::path& directory) {
     save_adapter(directory, fused.adapter);

@@ -2,6 +2,8 @@
 #include "commands.h"
 #include "numbers.h"
 
+#include <shira/sparse/base_checkpoint.h>
+
 #include <nlohmann/json.hpp>
 
 #include <iostream>
@@ -32,8 +34,10 @@ void print_report(const MergeReport& report, const MergeFlags& flags) {
 
 void merge(const MergeFlags& flags) {
   check_new_directory(flags.output);
-  const auto adapters = load_scaled_adapters(flags.model.adapters);
-  print_report(merge_checkpoint(flags.model.directory(), adapters, flags.output,
+  const std::filesystem::path base = flags.model.directory();
+  const auto adapters =
+      load_scaled_adapters(flags.model.adapters, [&] { return map_checkpoint(base); });
+  print_report(merge_checkpoint(base, adapters, flags.output,
                                 {.force = flags.model.force, .progress = log_progress("merged")}),
                flags);
 }

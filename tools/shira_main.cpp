@@ -26,6 +26,7 @@ int run(int argc, char** argv) {
   shira::tools::add_fuse(app, exit_code);
   shira::tools::add_merge(app, exit_code);
   shira::tools::add_diff(app, exit_code);
+  shira::tools::add_convert(app, exit_code);
   shira::tools::add_config(app, exit_code);
   try {
     app.parse(argc, argv);

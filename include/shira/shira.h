@@ -15,13 +15,16 @@
 #include <shira/models/load_llama.h>
 #include <shira/sparse/adapter_comparison.h>
 #include <shira/sparse/adapter_switcher.h>
+#include <shira/sparse/any_adapter.h>
 #include <shira/sparse/base_checkpoint.h>
 #include <shira/sparse/diff_checkpoints.h>
 #include <shira/sparse/fuse.h>
 #include <shira/sparse/gradient_mask.h>
+#include <shira/sparse/lora_projection.h>
 #include <shira/sparse/mask_builders.h>
 #include <shira/sparse/mask_file.h>
 #include <shira/sparse/merge_checkpoint.h>
+#include <shira/sparse/peft_adapter.h>
 #include <shira/sparse/sparse_adapter.h>
 #include <shira/tasks/causal_lm.h>
 #include <shira/tasks/evaluation.h>

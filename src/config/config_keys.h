@@ -31,6 +31,7 @@ struct Allowed {
   std::optional<double> above = {}, at_least = {}, below = {}, at_most = {};  // of a number
   bool whole_from_one = false;                 // of a number: a share below 1, else a count
   std::vector<std::string_view> choices = {};  // of a text; of a list: words that stand for one
+  std::vector<std::string_view> items = {};    // of a list: what each text may be
   std::vector<std::string_view> later = {};    // choices of the design that are still to come
   bool or_file = false;                        // of a text: a path beside the choices
 };

@@ -92,7 +92,8 @@ void report_missing(const GivenKeys& given, const Place& whole_file, Problems& p
 
 std::string without_effect(std::string_view key, const RunConfig& config) {
   if (config.adapter == "full") {
-    const bool is_of_adapter = key.starts_with("shira_") || key == "adapter_dir";
+    const bool is_of_adapter =
+        key.starts_with("shira_") || key == "adapter_dir" || key == "export_formats";
     return is_of_adapter ? "with adapter: full, which trains every weight" : "";
   }
   if (!key.starts_with("shira_") || key == "shira_training") return "";

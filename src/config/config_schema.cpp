@@ -72,7 +72,9 @@ ordered_json schema_of(const std::optional<Value>&, const Allowed& allowed) {
 }
 
 ordered_json schema_of(const std::vector<std::string>&, const Allowed& allowed) {
-  const ordered_json list = {{"type", "array"}, {"items", text_schema()}, {"minItems", 1}};
+  const ordered_json item =
+      allowed.items.empty() ? text_schema() : choice_schema({.choices = allowed.items});
+  const ordered_json list = {{"type", "array"}, {"items", item}, {"minItems", 1}};
   if (allowed.choices.empty()) return list;
   return {{"anyOf", {choice_schema(allowed), list}}};
 }

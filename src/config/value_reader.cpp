@@ -120,13 +120,14 @@ bool read_value(const YAML::Node& node, const Allowed& allowed, const Spot& spot
   }
   if (!node.IsSequence() || node.size() == 0) {
     const std::string words = allowed.choices.empty() ? "" : in_words(allowed.choices) + " or ";
-    return mismatch(node, spot, words + "a list of texts");
+    const std::string items = allowed.items.empty() ? "texts" : in_words(allowed.items);
+    return mismatch(node, spot, words + "a list of " + items);
   }
   std::vector<std::string> texts(node.size());
   bool is_good = true;
   for (std::size_t i = 0; i < node.size(); ++i) {
     const Spot item{spot.place, concat(spot.key, "[", i, "]"), spot.problems};
-    is_good = read_value(node[i], {}, item, texts[i]) && is_good;
+    is_good = read_value(node[i], {.choices = allowed.items}, item, texts[i]) && is_good;
   }
   if (is_good) out = texts;
   return is_good;

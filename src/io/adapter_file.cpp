@@ -111,7 +111,7 @@ void check_layout(const std::filesystem::path& path) {
   const bool ours = config.contains("layout") && config["layout"] == "shira";
   SHIRA_CHECK(IoError, ours, path.string(), ": not an adapter of the `shira` layout (peft_type ",
               config.contains("peft_type") ? config["peft_type"].dump() : "missing",
-              "). Adapters in PEFT's layout cannot be read in this version.");
+              "). Adapters in PEFT's layout become ours with `shira convert --to shira`.");
 }
 
 const std::string& metadata_value(const SafetensorsFile& file, const std::string& key) {

@@ -28,7 +28,7 @@ void exchange(const torch::Tensor& weight, const PatchEntry& from, const PatchEn
 
 /// Whether swapping the adapter's values in is all there is to do.
 bool is_one_copy(const std::vector<ScaledAdapter>& adapters) {
-  return adapters.size() == 1 && adapters[0].scale == 1.0 &&
+  return adapters.size() == 1 && adapters[0].scale == 1.0 && adapters[0].lora.tensors.empty() &&
          adapters[0].adapter.kind == ValueKind::kWeights && adapters[0].adapter.whole.empty() &&
          adapters[0].adapter.removed.empty();
 }

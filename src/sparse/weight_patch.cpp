@@ -18,12 +18,15 @@
 namespace shira {
 namespace {
 
-/// One adapter's part in one parameter: sparse, or whole.
+/// One adapter's part in one parameter: sparse, whole, or LoRA's factors.
 struct Part {
   const SparseAdapter* adapter;
   const SparseTensor* sparse;  // or null
-  torch::Tensor whole;         // or undefined
+  const LoraTensor* lora;      // or null
+  torch::Tensor whole;         // or undefined; what LoRA changes, once the base is known
   double scale;
+
+  bool is_delta() const { return lora != nullptr || adapter->kind == ValueKind::kDeltas; }
 };
 
 std::vector<Part> parts_of(const std::string& name, const std::vector<ScaledAdapter>& adapters) {
@@ -33,9 +36,13 @@ std::vector<Part> parts_of(const std::string& name, const std::vector<ScaledAdap
     const auto sparse = adapter.tensors.find(name);
     const auto whole = adapter.whole.find(name);
     if (sparse != adapter.tensors.end()) {
-      parts.push_back({&adapter, &sparse->second, {}, scaled.scale});
+      parts.push_back({&adapter, &sparse->second, nullptr, {}, scaled.scale});
     } else if (whole != adapter.whole.end()) {
-      parts.push_back({&adapter, nullptr, whole->second, scaled.scale});
+      parts.push_back({&adapter, nullptr, nullptr, whole->second, scaled.scale});
+    }
+    const auto lora = scaled.lora.tensors.find(name);
+    if (lora != scaled.lora.tensors.end()) {
+      parts.push_back({&adapter, nullptr, &lora->second, {}, scaled.scale});
     }
   }
   return parts;
@@ -75,20 +82,21 @@ torch::Tensor values_under(const SparseMask& mask, const torch::Tensor& indices,
   return all.index_select(0, at::searchsorted(indices, mask.indices()));
 }
 
-at::IntArrayRef shape_of(const Part& part) {
-  return part.sparse != nullptr ? at::IntArrayRef(part.sparse->mask.shape()) : part.whole.sizes();
+std::vector<std::int64_t> shape_of(const Part& part) {
+  if (part.lora != nullptr) return weight_shape(*part.lora);
+  return part.sparse != nullptr ? part.sparse->mask.shape() : part.whole.sizes().vec();
 }
 
 const torch::Tensor& values_of(const Part& part) {
   return part.sparse != nullptr ? part.sparse->values : part.whole;
 }
 
-/// `everywhere`: all positions, which a whole part has.
+/// `everywhere`: all positions, which a whole part has. What LoRA changes is scaled already.
 Contribution contribution_of(const Part& part, const torch::Tensor& everywhere) {
   const torch::Tensor& values = values_of(part);
   return {span_of(part.sparse != nullptr ? part.sparse->mask.indices() : everywhere),
-          values.const_data_ptr(), to_dtype(values.scalar_type()),
-          part.adapter->kind == ValueKind::kDeltas, part.scale};
+          values.const_data_ptr(), to_dtype(values.scalar_type()), part.is_delta(),
+          part.lora != nullptr ? 1.0 : part.scale};
 }
 
 /// Integers and 8-bit floats can be copied, but not scaled, converted or added up.
@@ -144,10 +152,28 @@ PatchEntry sparse_entry(const std::string& name, const torch::Tensor& weight,
                   force);
 }
 
+/// What `compute` makes of a LoRA part; a ShapeError names the parameter.
+torch::Tensor of_lora(const std::string& name, const Part& part, const torch::Tensor& original,
+                      decltype(&merged_weight) compute) {
+  try {
+    return compute(*part.lora, original, part.scale).contiguous();
+  } catch (const ShapeError& error) {
+    throw ShapeError(name + ": " + error.what());
+  }
+}
+
 PatchEntry dense_entry(const std::string& name, const torch::Tensor& weight,
-                       const std::vector<Part>& parts, const BaseValues& base_values, bool force) {
+                       std::vector<Part> parts, const BaseValues& base_values, bool force) {
+  const torch::Tensor original = base_values(name, {});
+  if (parts.size() == 1 && parts[0].lora != nullptr) {
+    const torch::Tensor merged = of_lora(name, parts[0], original, merged_weight);
+    return {weight.sizes().vec(), {}, merged, original};
+  }
+  for (Part& part : parts) {
+    if (part.lora != nullptr) part.whole = of_lora(name, part, original, weight_change).cpu();
+  }
   const torch::Tensor everywhere = at::arange(weight.numel(), torch::kInt32);
-  PatchEntry entry = entry_at(name, weight, parts, everywhere, base_values(name, {}), force);
+  PatchEntry entry = entry_at(name, weight, parts, everywhere, original, force);
   entry.indices = torch::Tensor();
   entry.patched = entry.patched.view(weight.sizes());
   return entry;
@@ -206,6 +232,7 @@ std::set<std::string> patched_names(const std::vector<ScaledAdapter>& adapters) 
   for (const ScaledAdapter& scaled : adapters) {
     for (const auto& [name, tensor] : scaled.adapter.tensors) names.insert(name);
     for (const auto& [name, tensor] : scaled.adapter.whole) names.insert(name);
+    for (const auto& [name, tensor] : scaled.lora.tensors) names.insert(name);
   }
   return names;
 }
@@ -214,11 +241,12 @@ PatchEntry resolve_entry(const std::string& name, const torch::Tensor& weight,
                          const std::vector<ScaledAdapter>& adapters, const BaseValues& base_values,
                          ResolveOptions options) {
   torch::NoGradGuard no_grad;
-  const std::vector<Part> parts = parts_of(name, adapters);
+  std::vector<Part> parts = parts_of(name, adapters);
   for (const Part& part : parts) check_shape(name, weight, shape_of(part));
-  const auto is_whole = [](const Part& part) { return part.whole.defined(); };
-  return std::any_of(parts.begin(), parts.end(), is_whole)
-             ? dense_entry(name, weight, parts, base_values, options.force)
+  std::erase_if(parts, [](const Part& part) { return part.lora != nullptr && part.scale == 0.0; });
+  const auto is_dense = [](const Part& part) { return part.sparse == nullptr; };
+  return std::any_of(parts.begin(), parts.end(), is_dense)
+             ? dense_entry(name, weight, std::move(parts), base_values, options.force)
              : sparse_entry(name, weight, parts, base_values, options.force);
 }
 

@@ -1,6 +1,7 @@
 // Configuration in, parts out.
 #include <shira/base/error.h>
 #include <shira/base/logging.h>
+#include <shira/io/atomic_file.h>
 #include <shira/io/checksum.h>
 #include <shira/io/hub_cache.h>
 #include <shira/methods/full_training.h>
@@ -10,13 +11,16 @@
 #include <shira/models/load_llama.h>
 #include <shira/nn/parameters.h>
 #include <shira/sparse/adapter_switcher.h>
+#include <shira/sparse/base_checkpoint.h>
 #include <shira/sparse/mask_builders.h>
 #include <shira/sparse/mask_file.h>
+#include <shira/sparse/peft_adapter.h>
 #include <shira/tasks/causal_lm.h>
 #include <shira/tasks/generation.h>
 #include <shira/tasks/training_run.h>
 #include <shira/train/calibration.h>
 
+#include <algorithm>
 #include <set>
 
 namespace shira {
@@ -123,6 +127,30 @@ std::string mask_type_of(const RunConfig& config, const std::optional<SparseAdap
   return is_mask_file(config.shira_mask) ? "file" : config.shira_mask;
 }
 
+/// Whether PEFT's layout is wanted; ConfigError before anything is trained that it cannot hold, or
+/// that the base's files do not have (a tied head).
+bool exports_to_peft(const RunConfig& config, const MaskMap& masks) {
+  if (std::ranges::count(config.export_formats, "peft") == 0) return false;
+  try {
+    check_peft_can_hold(masks);
+  } catch (const ShapeError& error) {
+    throw ConfigError(detail::concat("export_formats: peft: ", error.what()));
+  }
+  const auto base = map_checkpoint(resolve_base_model(config.base_model));
+  for (const auto& [name, mask] : masks) {
+    SHIRA_CHECK(ConfigError, base.contains(name), "export_formats: peft: ", name,
+                " is not among the tensors of ", config.base_model, ". Leave it out.");
+  }
+  return true;
+}
+
+void save_peft_directory(const std::filesystem::path& directory, const SparseAdapter& adapter) {
+  const auto base = map_checkpoint(resolve_base_model(adapter.base_model));
+  write_directory(directory, [&](const std::filesystem::path& temporary) {
+    save_peft_adapter(temporary, adapter, base, "CAUSAL_LM");
+  });
+}
+
 RunMethod make_shira(const RunConfig& config, const Llama& model, DataLoader& train_data,
                      const std::optional<std::filesystem::path>& resume_from) {
   std::optional<SparseAdapter> start;
@@ -134,14 +162,15 @@ RunMethod make_shira(const RunConfig& config, const Llama& model, DataLoader& tr
   const MaskMap masks = start ? masks_of(*start) : make_masks(config, model, &train_data);
   auto shira = make_sparse_training(config, model, masks);
   if (start) shira->start_from(*start);
-  const auto save = [shira = shira.get(), base = config.base_model,
-                     mask_type =
-                         mask_type_of(config, start)](const std::filesystem::path& directory) {
-    SparseAdapter adapter = shira->extract();
-    adapter.base_model = base;
-    adapter.mask_type = mask_type;
-    save_adapter(directory, adapter);
-  };
+  const auto save =
+      [shira = shira.get(), base = config.base_model, to_peft = exports_to_peft(config, masks),
+       mask_type = mask_type_of(config, start)](const std::filesystem::path& directory) {
+        SparseAdapter adapter = shira->extract();
+        adapter.base_model = base;
+        adapter.mask_type = mask_type;
+        save_adapter(directory, adapter);
+        if (to_peft) save_peft_directory(directory / "peft", adapter);
+      };
   std::int64_t trained = 0;
   for (const auto& [name, mask] : masks) trained += mask.nnz();
   return {std::move(shira), save, trained, 0, {}};

@@ -153,9 +153,11 @@ def peak_of(*args):
         "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
+    # What is freed shall be free: glibc would keep a few blocks of this size for later.
+    allocator = {"ASAN_OPTIONS": "quarantine_size_mb=1", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
     answer = subprocess.run(
         [sys.executable, "-c", code, SHIRA_BIN, *map(str, args)],
-        env=os.environ | {"ASAN_OPTIONS": "quarantine_size_mb=1"},  # what is freed shall be free
+        env=os.environ | allocator,
         capture_output=True,
         check=True,
     )

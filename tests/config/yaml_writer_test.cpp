@@ -78,6 +78,7 @@ resume_from_checkpoint:  # branch off from this checkpoint, in a new output_dir;
 report_to: none  # beside metrics.jsonl
 sample_prompts:  # continued and logged at every evaluation
 output_dir: out  # for the result, checkpoints and metrics
+export_formats: [shira]  # shira is always written; peft: PEFT's layout too, into output_dir/peft
 seed: 42  # of the held-out share and the order of the data
 device: cpu  # where to train
 num_threads: 0  # 0 = LibTorch's default

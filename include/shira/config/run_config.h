@@ -71,6 +71,7 @@ struct RunConfig {
   std::string report_to = "none";           // none | tensorboard
   std::vector<std::string> sample_prompts;  // continued and logged at every evaluation
   std::string output_dir;
+  std::vector<std::string> export_formats = {"shira"};  // shira, peft: also output_dir/peft
   std::int64_t seed = 42;
   std::string device = "cpu";    // cpu
   std::int64_t num_threads = 0;  // 0 = LibTorch's default

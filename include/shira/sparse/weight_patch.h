@@ -2,6 +2,7 @@
 #pragma once
 
 #include <shira/base/export.h>
+#include <shira/sparse/lora_adapter.h>
 #include <shira/sparse/sparse_adapter.h>
 
 #include <torch/types.h>
@@ -16,14 +17,19 @@
 
 namespace shira {
 
-/// An adapter and how strongly it acts: W + scale * (adapted - W).
+/// An adapter, sparse or LoRA, and how strongly it acts: W + scale * (adapted - W).
 struct ScaledAdapter {
-  SparseAdapter adapter;
-  double scale = 1.0;
+  ScaledAdapter(SparseAdapter sparse, double s = 1.0) : adapter(std::move(sparse)), scale(s) {}
+  ScaledAdapter(LoraAdapter factors, double s = 1.0) : lora(std::move(factors)), scale(s) {}
+
+  SparseAdapter adapter;  // empty where the adapter is LoRA
+  LoraAdapter lora;       // empty where it is sparse
+  double scale;
 };
 
 /// One tensor's share of a patch: the positions, the values to write and the base's own values
-/// there, both in the weight's dtype and on its device. Without positions the entry is dense.
+/// there, both in the weight's dtype and on its device. Without positions the entry is dense, as
+/// that of a LoRA adapter is: it holds the whole weight twice.
 struct PatchEntry {
   std::vector<std::int64_t> shape;  // of the weight
   torch::Tensor indices;            // (nnz), sorted, as indices_for has them; undefined: dense
@@ -64,8 +70,9 @@ SHIRA_API std::set<std::string> patched_names(const std::vector<ScaledAdapter>& 
 
 /// What the adapters together make of one parameter, to which at least one of them belongs. Exact:
 /// a position that one kWeights adapter at scale 1 covers is copied, one that a kDeltas adapter
-/// covers alone is round(fp32(W) + scale * v) as PEFT has it; every other sum is formed in float64
-/// and rounded once. `weight` gives shape, dtype and device; its values come from `base_values`.
+/// covers alone is round(fp32(W) + scale * v) as PEFT has it, a LoRA adapter alone gives
+/// merged_weight; every other sum is formed in float64 and rounded once, of weight_change for LoRA.
+/// `weight` gives shape, dtype and device; its values come from `base_values`.
 /// Error when an adapter has another shape or (unless forced) was made for other values.
 SHIRA_API PatchEntry resolve_entry(const std::string& name, const torch::Tensor& weight,
                                    const std::vector<ScaledAdapter>& adapters,

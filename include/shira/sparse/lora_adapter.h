@@ -1,0 +1,54 @@
+// LoRA and DoRA adapters for inference: two thin factors a layer, merged into a weight as PEFT does
+// (https://huggingface.co/papers/2106.09685, 2402.09353).
+#pragma once
+
+#include <shira/base/export.h>
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace shira {
+
+/// The adapted weight is base + scaling * B A; for DoRA each of its rows is then given the norm
+/// `magnitude`.
+struct LoraTensor {
+  torch::Tensor a;          // (r, in), or (r, in, kh, kw) for a convolution
+  torch::Tensor b;          // (out, r), or (out, r, 1, 1)
+  double scaling = 1.0;     // alpha / r, or alpha / sqrt(r)
+  torch::Tensor magnitude;  // DoRA: (out); undefined for LoRA
+};
+
+struct LoraAdapter {
+  std::map<std::string, LoraTensor> tensors;  // by the base's parameter name
+  std::string base_model;                     // path or name of the base, for people
+};
+
+/// Reads PEFT's LoRA or DoRA directory into owned tensors. IoError as read_peft_lora_file, and for
+/// values that are not finite.
+SHIRA_API LoraAdapter load_lora_adapter(const std::filesystem::path& directory);
+
+/// scale * (W' - base) in float32 (float64 for a float64 base), W' being the adapted weight: what
+/// is added where other adapters act on the same weight. For LoRA the scaled product itself.
+SHIRA_API torch::Tensor weight_change(const LoraTensor& lora, const torch::Tensor& base,
+                                      double scale = 1.0);
+
+/// The shape of the weight that the factors are for: (out, in) or (out, in, kh, kw).
+SHIRA_API std::vector<std::int64_t> weight_shape(const LoraTensor& lora);
+
+/// The adapted weight in float32 (float64 for a float64 base), before it is rounded to the base's
+/// dtype. `base` is (out, in) or (out, in, kh, kw); ShapeError otherwise, or where a value is not
+/// finite.
+SHIRA_API torch::Tensor adapted_weight(const LoraTensor& lora, const torch::Tensor& base,
+                                       double scale = 1.0);
+
+/// base + scale * (W' - base) in the base's dtype, where W' is the adapted weight: at scale 1 every
+/// bit of what PEFT's merge gives on the same machine and thread count, at scale 0 the base's own.
+SHIRA_API torch::Tensor merged_weight(const LoraTensor& lora, const torch::Tensor& base,
+                                      double scale = 1.0);
+
+}  // namespace shira

@@ -1,0 +1,117 @@
+// A setting that is not known and not empty may change what an adapter means: it is refused, never
+// skipped.
+#include "peft_config.h"
+
+#include "quote.h"
+#include "strict_json.h"
+
+#include <shira/io/atomic_file.h>
+
+namespace shira::detail {
+namespace {
+
+using nlohmann::ordered_json;
+
+const ordered_json& value_at(const ordered_json& config, std::string_view key) {
+  static const ordered_json none;
+  const auto found = config.find(key);
+  return found == config.end() ? none : *found;
+}
+
+/// "<module>" of "base_model.model.<module>.<role>".
+std::string module_of(const std::string& name, std::string_view role) {
+  const std::size_t end = name.size() - role.size() - 1;
+  return name.substr(kPeftPrefix.size(), end - kPeftPrefix.size());
+}
+
+/// The role that ends the tensor's name; IoError when it is none of `roles`.
+std::string_view role_of(const std::string& name, const std::vector<std::string_view>& roles) {
+  std::string known;
+  for (const std::string_view role : roles) {
+    const bool has_module = name.size() > kPeftPrefix.size() + role.size() + 1;
+    if (has_module && name.starts_with(kPeftPrefix) && name.ends_with(concat(".", role))) {
+      return role;
+    }
+    known += concat(known.empty() ? "" : ", ", kPeftPrefix, "<module>.", role);
+  }
+  throw IoError(concat("tensor ", quote(name), ": expected only ", known,
+                       ". Embeddings, biases and modules_to_save are not supported."));
+}
+
+}  // namespace
+
+ordered_json read_adapter_config(const std::filesystem::path& directory) {
+  const auto path = directory / kPeftConfigName;
+  SHIRA_CHECK(IoError, std::filesystem::is_regular_file(path), path.string(),
+              ": missing. This is no adapter directory; a full checkpoint is a --base_model.");
+  return with_place(path.string(), [&] {
+    const std::string text = read_file(path);
+    SHIRA_CHECK(IoError, parse_strict_json(text).is_object(), "not a JSON object.");
+    return ordered_json::parse(text);
+  });
+}
+
+bool is_unset(const ordered_json& value) {
+  if (value.is_boolean()) return !value.get<bool>();
+  if (value.is_string()) return value.get_ref<const std::string&>().empty();
+  return value.is_null() || (value.is_structured() && value.empty());
+}
+
+std::vector<std::string> unknown_settings(const ordered_json& config,
+                                          const std::set<std::string_view>& known) {
+  std::vector<std::string> settings;
+  for (const auto& [key, value] : config.items()) {
+    if (known.contains(key) || is_unset(value)) continue;
+    settings.push_back(concat(quote(key), ": ", quote(value.dump())));
+  }
+  return settings;
+}
+
+void check_supported(const std::vector<std::string>& settings) {
+  std::string list;
+  for (const std::string& setting : settings) list += "\n  " + setting;
+  SHIRA_CHECK(IoError, settings.empty(), "settings that are not supported:", list,
+              "\nMerge the adapter in PEFT (merge_and_unload) and use the merged checkpoint.");
+}
+
+std::int64_t positive_count(const ordered_json& config, std::string_view key) {
+  const ordered_json& value = value_at(config, key);
+  const bool is_count = value.is_number_integer() && value >= 1 && value <= INT32_MAX;
+  SHIRA_CHECK(IoError, is_count, key, " is ", quote(value.dump()),
+              ", expected a whole number from 1 on.");
+  return value.get<std::int64_t>();
+}
+
+std::string text_at(const ordered_json& config, std::string_view key) {
+  const ordered_json& value = value_at(config, key);
+  if (value.is_null()) return "";
+  SHIRA_CHECK(IoError, value.is_string(), key, " is ", quote(value.dump()), ", expected a text.");
+  return value.get<std::string>();
+}
+
+bool flag_at(const ordered_json& config, std::string_view key) {
+  const ordered_json& value = value_at(config, key);
+  if (value.is_null()) return false;
+  SHIRA_CHECK(IoError, value.is_boolean(), key, " is ", quote(value.dump()),
+              ", expected true or false.");
+  return value.get<bool>();
+}
+
+PeftModules group_by_module(const SafetensorsFile& file,
+                            const std::vector<std::string_view>& roles) {
+  PeftModules modules;
+  for (const std::string& name : file.names()) {
+    const std::string_view role = role_of(name, roles);
+    modules[module_of(name, role)].emplace(role, file.view(name));
+  }
+  SHIRA_CHECK(IoError, !modules.empty(), "holds no tensors.");
+  return modules;
+}
+
+const TensorView& tensor_of(const PeftModules::mapped_type& tensors, std::string_view role) {
+  const auto found = tensors.find(role);
+  SHIRA_CHECK(IoError, found != tensors.end(), "its tensor .", role, " is missing.");
+  return found->second;
+}
+
+}  // namespace shira::detail

@@ -1,0 +1,110 @@
+// The operations are those of peft/tuners/lora (Linear.get_delta_weight, DoraLinearVariant.merge_*,
+// _ConvNd.get_delta_weight) in their order and dtypes: PEFT holds adapters in float32 on 2-byte
+// bases, adds in float32 and rounds once.
+#include <shira/base/error.h>
+#include <shira/io/peft_lora_file.h>
+#include <shira/sparse/lora_adapter.h>
+#include <shira/sparse/tensor_file.h>
+
+#include <ATen/Functions.h>
+
+namespace shira {
+namespace {
+
+/// An owned float32 copy of one of `name`'s tensors.
+torch::Tensor finite_factor(const std::string& name, const char* role, const TensorView& view) {
+  torch::Tensor tensor = copy_tensor(view, torch::kFloat32);
+  SHIRA_CHECK(IoError, tensor.isfinite().all().item<bool>(), name, ": its ", role,
+              " has values that are not finite.");
+  return tensor;
+}
+
+/// B A in the base's shape, in its dtype and on its device.
+torch::Tensor factor_product(const LoraTensor& lora, const torch::Tensor& base) {
+  const torch::Tensor a = lora.a.to(base.options()), b = lora.b.to(base.options());
+  if (a.dim() == 2) return at::matmul(b, a);
+  if (a.size(2) == 1 && a.size(3) == 1) {
+    return at::matmul(b.squeeze(3).squeeze(2), a.squeeze(3).squeeze(2)).unsqueeze(2).unsqueeze(3);
+  }
+  return at::conv2d(a.transpose(0, 1), b).transpose(0, 1);
+}
+
+/// The base in the dtype of the sums; ShapeError where the factors do not fit it.
+torch::Tensor wide_base(const LoraTensor& lora, const torch::Tensor& base) {
+  const std::vector<std::int64_t> shape = weight_shape(lora);
+  const auto dtype = base.scalar_type();
+  const bool is_weight = dtype == torch::kFloat64 || dtype == torch::kFloat32 ||
+                         dtype == torch::kBFloat16 || dtype == torch::kFloat16;
+  SHIRA_CHECK(ShapeError, is_weight && base.sizes() == at::IntArrayRef(shape),
+              "the base's weight is ", dtype, " ", base.sizes(), ", the LoRA adapter is for ",
+              at::IntArrayRef(shape), ".");
+  return base.to(dtype == torch::kFloat64 ? dtype : torch::kFloat32);
+}
+
+/// DoRA's W' from W = `original`.
+torch::Tensor dora_weight(const LoraTensor& lora, const torch::Tensor& original) {
+  const torch::Tensor sum = original + factor_product(lora, original) * lora.scaling;
+  const torch::Tensor norm = at::linalg_norm(sum, std::nullopt, at::IntArrayRef{1});
+  return (lora.magnitude.to(original.options()) / norm).view({-1, 1}) * sum;
+}
+
+torch::Tensor change_of(const LoraTensor& lora, const torch::Tensor& original, double scale) {
+  if (lora.magnitude.defined()) return (dora_weight(lora, original) - original) * scale;
+  return factor_product(lora, original) * (lora.scaling * scale);
+}
+
+torch::Tensor adapted(const LoraTensor& lora, const torch::Tensor& original, double scale) {
+  const bool is_whole_dora = lora.magnitude.defined() && scale == 1.0;
+  if (is_whole_dora) return dora_weight(lora, original);
+  return original + change_of(lora, original, scale);
+}
+
+torch::Tensor checked_finite(torch::Tensor weights) {
+  SHIRA_CHECK(ShapeError, weights.isfinite().all().item<bool>(),
+              "the LoRA adapter gives weights that are not finite.");
+  return weights;
+}
+
+}  // namespace
+
+std::vector<std::int64_t> weight_shape(const LoraTensor& lora) {
+  std::vector<std::int64_t> shape = lora.a.sizes().vec();
+  shape[0] = lora.b.size(0);
+  return shape;
+}
+
+LoraAdapter load_lora_adapter(const std::filesystem::path& directory) {
+  const PeftLoraFile file = read_peft_lora_file(directory);
+  LoraAdapter adapter{{}, file.base_model};
+  for (const PeftLoraTensor& tensor : file.tensors) {
+    const std::string place = directory.string() + ": " + tensor.name;
+    LoraTensor lora{finite_factor(place, "lora_A", tensor.a),
+                    finite_factor(place, "lora_B", tensor.b),
+                    tensor.scaling,
+                    {}};
+    if (tensor.magnitude) {
+      lora.magnitude = finite_factor(place, "lora_magnitude_vector", *tensor.magnitude);
+    }
+    adapter.tensors.emplace(tensor.name, std::move(lora));
+  }
+  return adapter;
+}
+
+torch::Tensor weight_change(const LoraTensor& lora, const torch::Tensor& base, double scale) {
+  torch::NoGradGuard no_grad;
+  return checked_finite(change_of(lora, wide_base(lora, base), scale));
+}
+
+torch::Tensor adapted_weight(const LoraTensor& lora, const torch::Tensor& base, double scale) {
+  torch::NoGradGuard no_grad;
+  return checked_finite(adapted(lora, wide_base(lora, base), scale));
+}
+
+torch::Tensor merged_weight(const LoraTensor& lora, const torch::Tensor& base, double scale) {
+  torch::NoGradGuard no_grad;
+  const torch::Tensor original = wide_base(lora, base);
+  if (scale == 0.0) return base.clone();
+  return checked_finite(adapted(lora, original, scale).to(base.scalar_type()));
+}
+
+}  // namespace shira
