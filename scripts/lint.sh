@@ -32,7 +32,7 @@ for folder in include src tools tests examples benchmarks; do
   if [[ -d $folder ]]; then folders+=("$folder"); fi
 done
 status=0
-find "${folders[@]}" \( -name '*.h' -o -name '*.cpp' \) -print0 |
+find "${folders[@]}" \( -name '*.h' -o -name '*.c' -o -name '*.cpp' \) -print0 |
   xargs -0 -r -n 32 "$clang_format" "${mode[@]}" 2>"$findings" || status=1
 grep 'error:' "$findings" || true
 python3 scripts/check_layers.py || status=1

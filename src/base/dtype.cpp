@@ -35,6 +35,14 @@ std::size_t item_size(DType dtype) { return kDTypes[static_cast<std::size_t>(dty
 
 std::string_view dtype_name(DType dtype) { return kDTypes[static_cast<std::size_t>(dtype)].name; }
 
+bool is_weight_dtype(DType dtype) { return dtype <= DType::kBF16; }
+
+bool holds_exactly(DType wide, DType narrow) {
+  if (wide == narrow) return true;
+  if (!is_weight_dtype(wide) || !is_weight_dtype(narrow)) return false;
+  return wide == DType::kF64 || (wide == DType::kF32 && narrow != DType::kF64);
+}
+
 std::optional<DType> parse_dtype(std::string_view name) {
   for (const DTypeRow& row : kDTypes) {
     if (row.name == name) return row.dtype;

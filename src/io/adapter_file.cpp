@@ -282,6 +282,22 @@ void write_adapter_file(const std::filesystem::path& directory, const AdapterFil
   write_file(directory / kConfigName, config_json(file).dump(2) + "\n");
 }
 
+std::span<const std::byte> read_block(const SparseBlock& from) {
+  const SparseTargetView& target = *from.target;
+  try {
+    target.positions.decode_block(from.block, from.indices);
+  } catch (const IoError& error) {
+    throw IoError(detail::concat("tensor ", target.name, ": ", error.what()));
+  }
+  const std::int64_t first = from.block * kIndexBlock;
+  const auto count =
+      static_cast<std::size_t>(std::min(kIndexBlock, target.positions.count() - first));
+  const std::size_t size = item_size(target.values.dtype);
+  const std::size_t offset = static_cast<std::size_t>(first) * size;
+  std::memcpy(from.values + offset, target.values.data + offset, count * size);
+  return {from.values + offset, count * size};
+}
+
 AdapterFileView read_adapter_file(const std::filesystem::path& directory) {
   SHIRA_CHECK(IoError, std::filesystem::is_directory(directory), directory.string(),
               ": no such adapter directory.");

@@ -1,5 +1,6 @@
 // A value is not finite where all bits of its exponent are set. A block is first looked at as a
 // whole, in a loop that the compiler vectorises.
+#include <shira/base/error.h>
 #include <shira/kernels/finite.h>
 
 #include <algorithm>
@@ -47,6 +48,12 @@ std::int64_t first_not_finite(const void* values, DType dtype, std::int64_t coun
     case DType::kF16: return first_with_full_exponent<std::uint16_t>(values, count, 0x7c00);
     default: return -1;
   }
+}
+
+void check_file_values(const std::string& tensor, std::span<const std::byte> values, DType dtype) {
+  const auto count = static_cast<std::int64_t>(values.size() / item_size(dtype));
+  SHIRA_CHECK(IoError, first_not_finite(values.data(), dtype, count) < 0, "tensor ", tensor,
+              ": it has a value that is NaN or infinite: its training went wrong");
 }
 
 }  // namespace shira

@@ -9,41 +9,12 @@
 
 #include <ATen/Functions.h>
 
-#include <algorithm>
-#include <cstring>
-
 namespace shira {
 namespace {
 
-/// Masks "diff" marks the difference of two checkpoints, which may hold any bits.
-constexpr const char* kDifference = "diff";
-
-/// A block of positions and its values, on their way from a mapped file.
-struct LoadJob {
-  const SparseTargetView* from;
-  std::int64_t block;
-  std::int32_t* indices;  // of the whole target
-  std::byte* values;      // likewise
-};
-
-void run(const LoadJob& job, bool any_bits) {
-  const SparseTargetView& from = *job.from;
-  const std::int64_t count = from.positions.count();
-  from.positions.decode_block(job.block, {job.indices, static_cast<std::size_t>(count)});
-  const std::int64_t first = job.block * kIndexBlock;
-  const std::int64_t entries = std::min(kIndexBlock, count - first);
-  const std::size_t size = item_size(from.values.dtype);
-  const std::size_t offset = static_cast<std::size_t>(first) * size;
-  std::memcpy(job.values + offset, from.values.data + offset,
-              static_cast<std::size_t>(entries) * size);
-  const bool is_good =
-      any_bits || first_not_finite(job.values + offset, from.values.dtype, entries) < 0;
-  SHIRA_CHECK(IoError, is_good, "it has a value that is NaN or infinite: its training went wrong");
-}
-
 /// Decodes the targets' blocks on all threads.
 void load_targets(const AdapterFileView& file, SparseAdapter& adapter) {
-  std::vector<LoadJob> jobs;
+  std::vector<SparseBlock> blocks;
   for (const SparseTargetView& target : file.sparse) {
     const std::int64_t nnz = target.positions.count();
     const torch::Tensor indices = at::empty({nnz}, torch::kInt32);
@@ -51,27 +22,25 @@ void load_targets(const AdapterFileView& file, SparseAdapter& adapter) {
     adapter.tensors.emplace(target.name, SparseTensor{SparseMask::of_checked(target.shape, indices),
                                                       values, target.base_checksum});
     for (std::int64_t block = 0; block < target.positions.blocks(); ++block) {
-      jobs.push_back({&target, block, indices.mutable_data_ptr<std::int32_t>(),
-                      static_cast<std::byte*>(values.mutable_data_ptr())});
+      blocks.push_back({&target,
+                        block,
+                        {indices.mutable_data_ptr<std::int32_t>(), static_cast<std::size_t>(nnz)},
+                        static_cast<std::byte*>(values.mutable_data_ptr())});
     }
   }
-  const bool any_bits = file.header.mask_type == kDifference;
-  parallel_chunks(std::ssize(jobs), 1, [&](std::int64_t job, std::int64_t, std::int64_t) {
-    const LoadJob& one = jobs[static_cast<std::size_t>(job)];
-    try {
-      run(one, any_bits);
-    } catch (const IoError& error) {
-      throw IoError(detail::concat("tensor ", one.from->name, ": ", error.what()));
-    }
+  const bool any_bits = file.header.may_hold_any_bits();
+  parallel_chunks(std::ssize(blocks), 1, [&](std::int64_t i, std::int64_t, std::int64_t) {
+    const SparseBlock& block = blocks[static_cast<std::size_t>(i)];
+    const auto values = read_block(block);
+    if (!any_bits) check_file_values(block.target->name, values, block.target->values.dtype);
   });
 }
 
 void load_whole(const AdapterFileView& file, SparseAdapter& adapter) {
   for (const auto& [name, view] : file.whole) {
-    const auto entries = static_cast<std::int64_t>(view.byte_size / item_size(view.dtype));
-    const bool is_good = file.header.mask_type == kDifference ||
-                         first_not_finite(view.data, view.dtype, entries) < 0;
-    SHIRA_CHECK(IoError, is_good, "tensor ", name, ": it has a value that is NaN or infinite");
+    if (!file.header.may_hold_any_bits()) {
+      check_file_values(name, {view.data, view.byte_size}, view.dtype);
+    }
     adapter.whole.emplace(name, map_tensor(view));
   }
 }

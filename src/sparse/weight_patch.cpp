@@ -58,18 +58,6 @@ torch::Tensor tensor_of(const std::vector<std::int32_t>& indices) {
   return tensor;
 }
 
-/// Whether kernels/combine.h computes with it.
-bool is_weight_dtype(torch::ScalarType type) {
-  return type == torch::kFloat64 || type == torch::kFloat32 || type == torch::kBFloat16 ||
-         type == torch::kFloat16;
-}
-
-/// Whether a cast from `wide` to `narrow` keeps what a narrow value was: equal, or a superset.
-bool holds_exactly(torch::ScalarType wide, torch::ScalarType narrow) {
-  return wide == narrow || (is_weight_dtype(wide) && is_weight_dtype(narrow) &&
-                            at::promote_types(wide, narrow) == wide);
-}
-
 [[noreturn]] void throw_other_base(const std::string& name) {
   throw Error(name +
               ": the base's values under the mask differ from those the adapter was trained on.");
@@ -101,8 +89,10 @@ Contribution contribution_of(const Part& part, const torch::Tensor& everywhere) 
 
 /// Integers and 8-bit floats can be copied, but not scaled, converted or added up.
 void check_dtypes(const std::string& name, torch::ScalarType base, const std::vector<Part>& parts) {
-  bool computable = is_weight_dtype(base);
-  for (const Part& part : parts) computable &= is_weight_dtype(values_of(part).scalar_type());
+  bool computable = is_weight_dtype(to_dtype(base));
+  for (const Part& part : parts) {
+    computable &= is_weight_dtype(to_dtype(values_of(part).scalar_type()));
+  }
   SHIRA_CHECK(
       ShapeError, computable, name, ": the base's dtype is ", torch_dtype_name(base),
       ", the adapter's ", torch_dtype_name(values_of(parts[0]).scalar_type()),
@@ -200,7 +190,7 @@ void detail::warn_about_narrow_base(const std::string& name, torch::ScalarType b
   for (const Part& part : parts_of(name, adapters)) {
     if (part.sparse == nullptr) continue;
     const auto dtype = part.adapter->checksum_dtype(*part.sparse);
-    if (holds_exactly(base, dtype)) continue;
+    if (holds_exactly(to_dtype(base), to_dtype(dtype))) continue;
     log_warning(detail::concat("the adapter was trained on a ", torch_dtype_name(dtype),
                                " base, this one is ", torch_dtype_name(base),
                                ": its base checksums cannot be compared."));
@@ -223,7 +213,8 @@ std::int64_t WeightPatch::nnz() const {
 bool is_same_base(const SparseAdapter& adapter, const SparseTensor& tensor,
                   const torch::Tensor& base) {
   const auto dtype = adapter.checksum_dtype(tensor);
-  if (!tensor.base_checksum || !holds_exactly(base.scalar_type(), dtype)) return true;
+  if (!tensor.base_checksum || !holds_exactly(to_dtype(base.scalar_type()), to_dtype(dtype)))
+    return true;
   return base_checksum(base, dtype) == *tensor.base_checksum;
 }
 

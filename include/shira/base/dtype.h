@@ -35,6 +35,12 @@ SHIRA_API std::size_t item_size(DType dtype);
 /// The safetensors spelling: "F32", "BF16", ...
 SHIRA_API std::string_view dtype_name(DType dtype);
 
+/// Whether weights of it can be computed with: F64, F32, F16 and BF16. Others are only copied.
+SHIRA_API bool is_weight_dtype(DType dtype);
+
+/// Whether a cast from `wide` to `narrow` keeps what a narrow value was: equal, or a superset.
+SHIRA_API bool holds_exactly(DType wide, DType narrow);
+
 /// The inverse of dtype_name; nothing for a dtype that is not supported.
 SHIRA_API std::optional<DType> parse_dtype(std::string_view name);
 

@@ -23,6 +23,9 @@ struct AdapterFileHeader {
   DType base_dtype = DType::kF32;
   std::string base_model;
   std::string mask_type;
+
+  /// The difference of two checkpoints holds what they hold; anything else holds numbers.
+  bool may_hold_any_bits() const { return mask_type == "diff"; }
 };
 
 /// A sparse target to be written; its memory is borrowed until the write returns.
@@ -69,6 +72,18 @@ struct AdapterFileView {
   std::vector<std::string> removed;
   std::vector<std::string> added;  // names of `whole`
 };
+
+/// A block of a target's entries (index_codec.h), and where all of the target's entries go.
+struct SparseBlock {
+  const SparseTargetView* target;
+  std::int64_t block;
+  std::span<std::int32_t> indices;  // (nnz)
+  std::byte* values;                // (nnz) items
+};
+
+/// Copies the block's positions and values to their places, checks the positions, and returns the
+/// values. Blocks may be read on several threads. IoError names the tensor.
+SHIRA_API std::span<const std::byte> read_block(const SparseBlock& from);
 
 /// Maps and checks both files; IoError names the file and the tensor.
 SHIRA_API AdapterFileView read_adapter_file(const std::filesystem::path& directory);
