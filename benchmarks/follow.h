@@ -17,7 +17,7 @@ struct FollowOptions {
 };
 
 /// Prints {"facts": ...} after a round that does not count, then one line of JSON a round; on
-/// stderr a table of all numbers that the rounds have in common: {"group": {"what": milliseconds}}.
+/// stderr a table of all that the rounds have in common: {"group": {"what": milliseconds}}.
 inline void run_rounds(const FollowOptions& options, const Json& facts,
                        const std::function<Json()>& round) {
   round();
@@ -28,6 +28,7 @@ inline void run_rounds(const FollowOptions& options, const Json& facts,
     const Json result = round();
     std::cout << result.dump() << std::endl;
     for (const auto& [group, values] : result.items()) {
+      if (!values.is_object()) continue;
       for (const auto& [what, value] : values.items()) {
         table[group + " " + what].runs.push_back(value.get<double>());
       }

@@ -36,7 +36,7 @@ struct Options {
   std::vector<std::int64_t> ranks = {8, 16, 32, 64, 128};
   std::int64_t weights = 50;
   std::int64_t evicted = evicted_bytes();
-  double run_ms = 100;  // a cold run goes through the weights until this time is over
+  double run_ms = 60;  // a cold run goes through the weights until this time is over
   int rounds = 5;
   int threads = at::get_num_threads();
   std::string json;
@@ -244,18 +244,17 @@ double hot_run(Layer& layer, const Operation& operation) {
   return timings.median();
 }
 
-/// Through the weights from number `next` on, from memory.
+/// Through the weights from number `next` on, from memory; the median of their times.
 double cold_run(const Options& options, std::vector<Layer>& layers, std::size_t& next,
                 const Operation& operation) {
   evict_caches(options.evicted);
-  std::size_t done = 0;
+  Timings timings;
   double total = 0;
-  while (done < layers.size() && total < options.run_ms) {
-    total += milliseconds([&] { operation.run(layers[next]); });
+  while (timings.runs.size() < layers.size() && total < options.run_ms) {
+    total += timings.runs.emplace_back(milliseconds([&] { operation.run(layers[next]); }));
     next = (next + 1) % layers.size();
-    ++done;
   }
-  return total / static_cast<double>(done);
+  return timings.median();
 }
 
 // --- Results ------------------------------------------------------------------------------------

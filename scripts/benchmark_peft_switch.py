@@ -5,8 +5,8 @@ usage: benchmark_switch_model --model M --describe > M.json
        benchmark_peft_switch.py --shapes M.json [--dtype bfloat16] [--methods lora_r32,lora_r32_narrow,shira] [--rounds 5]
 
 The same shapes with random weights: a LlamaForCausalLM, or modules with the UNet's names. Prints one line of JSON with
-facts, then one a round: {method: {load, fuse, unfuse, unload, ready, switch}} in milliseconds, and {"reverted":
-{changed_tensors}}: how many are not what they were, after all adapters so far. LoRA adapters are float32
+facts, then one a round: {method: {load, fuse, unfuse, unload, ready, switch}} in milliseconds, and "changed_tensors",
+how many are not what they were after all adapters so far. LoRA adapters are float32
 in memory (PEFT's default); with `_narrow` they have the model's dtype (autocast_adapter_dtype=False). PEFT's SHiRA is
 for linear layers only, and draws its random mask anew when it loads (half a minute for 1 B parameters), so it runs in
 the first `--shira_rounds` rounds alone and switches from one adapter to the same.
@@ -181,7 +181,7 @@ def main():
         for number in rounds_of(args):
             round_ = measure_round(args, model, work, number)
             changed = sum(old != new for old, new in zip(before, checksums(model), strict=True))
-            print(json.dumps(round_ | {"reverted": {"changed_tensors": changed}}), flush=True)
+            print(json.dumps(round_ | {"changed_tensors": changed}), flush=True)
 
 
 if __name__ == "__main__":

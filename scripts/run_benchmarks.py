@@ -30,7 +30,7 @@ FULL = {
         ("llama_1b", "bfloat16", "lora_r32,lora_r32_narrow,lora_r64,shira"),
         ("unet", "float32", "lora_r32,lora_r64"),
     ],
-    "inference": ("llama_half", ["--prompt", "512", "--decoded", "24"], ["--dora_decoded", "3"]),
+    "inference": ("llama_half", ["--prompt", "512", "--decoded", "24"], ["--dora_decoded", "2"]),
 }
 QUICK = {
     "rounds": {"switch": 2, "model": 2, "inference": 2},
@@ -77,12 +77,18 @@ class Follower:
 
 
 def take_turns(ours, peer, rounds):
-    """{"shira", "peft": {method: {what: [a number for each round]}}}; which goes first changes from round to round."""
+    """{"shira", "peft": {method: {what: [a number for each round]}}}; which goes first changes from round to round.
+
+    A round's number that is no method's is kept as it is: {"changed_tensors": [a number for each round]}.
+    """
     results = {"shira": {}, "peft": {}}
     turns = [("shira", ours), ("peft", peer)]
     for number in range(rounds):
         for name, follower in turns if number % 2 == 0 else reversed(turns):
             for method, values in follower.round().items():
+                if not isinstance(values, dict):
+                    results[name].setdefault(method, []).append(values)
+                    continue
                 into = results[name].setdefault(method, {})
                 for what, value in values.items():
                     into.setdefault(what, []).append(float(f"{value:.4g}"))
