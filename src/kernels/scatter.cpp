@@ -14,8 +14,8 @@ namespace {
 /// Elements a task: some ten microseconds of work, long against starting it.
 constexpr std::int64_t kScatterGrain = 8192;
 
-/// Elements looked ahead.
-constexpr std::size_t kPrefetchDistance = 24;
+/// Elements looked ahead: about the fastest of 24 to 160, hot and cold.
+constexpr std::size_t kPrefetchDistance = 96;
 
 // memcpy of a constant size is one load or store; unlike a cast it may be misaligned and of any
 // type.
