@@ -85,8 +85,11 @@ class Base(_Handle):
 
     def __init__(self, library, weights):
         self.arrays = [array for _, array in weights.values()]  # they live as long as the base
-        for array in self.arrays:
-            assert array.flags.c_contiguous and array.flags.writeable
+        for name, (dtype, array) in weights.items():
+            bits = int("".join(filter(str.isdigit, dtype.split("_")[0])) or 8)  # BOOL has no number
+            fits = array.flags.c_contiguous and array.flags.writeable and array.dtype.isnative
+            if not fits or 8 * array.itemsize != bits:
+                raise ValueError(f"{name}: expected a contiguous, writeable, native array of {bits}-bit items for {dtype}")
         tensors = (_Tensor * len(weights))(
             *(
                 _Tensor(
@@ -143,7 +146,7 @@ class Library:
     def call(self, function, *arguments):
         status = getattr(self.functions, f"shira_switch_{function}")(*arguments)
         if status != 0:
-            raise SwitchError(status, self.functions.shira_switch_last_error().decode())
+            raise SwitchError(status, self.functions.shira_switch_last_error().decode(errors="replace"))
 
     def make(self, function, *arguments):
         """The handle that the function writes to its last argument."""

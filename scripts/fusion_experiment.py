@@ -203,7 +203,7 @@ def write(out, results):
         plot_fusion.draw(out / "alpha.png", results)
     except ModuleNotFoundError as missing:
         print(
-            f"no alpha.png: {missing}. After scripts/setup.sh --tests,", end=" "
+            f"no alpha.png: {missing}. After scripts/setup.sh --tests, .venv/bin/python", end=" "
         )
         print(f"scripts/plot_fusion.py {out}/results.json draws it.")
     print((out / "table.md").read_text())

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 scripts/setup.sh
-scripts/build.sh shira_cli switch_adapters
+scripts/build.sh shira_cli switch_adapters shira_switch
 if [[ -x scripts/demo.sh ]]; then
   exec scripts/demo.sh
 fi

@@ -54,8 +54,8 @@ void check_flags(const ConvertFlags& flags, AdapterLayout from) {
 SparseAdapter load_converted(const ConvertFlags& flags, AdapterLayout from, const BaseTensors& base,
                              Json& report) {
   if (from == AdapterLayout::kPeftLora) {
-    LoraProjection projection =
-        project_lora(load_lora_adapter(flags.directory), base, *flags.density);
+    LoraProjection projection = project_lora(
+        load_any_adapter(flags.directory, [&] { return base; }).lora, base, *flags.density);
     report["relative_error"] = projection.error;
     report["relative_errors"] = projection.errors;
     return std::move(projection.adapter);

@@ -97,7 +97,8 @@ void add_diff(CLI::App& app, int&) {
   command->footer(
       "`shira merge` of it with the base gives every tensor of the tuned checkpoint, byte for "
       "byte,\n"
-      "in any dtype. A tensor of which at most 30 % of the entries differ is held as positions "
+      "in any dtype of whole bytes. A tensor of which at most 30 % of the entries differ is held "
+      "as positions "
       "and\n"
       "values, another one whole; what is added or removed is listed. A model in memory "
       "(generate,\n"

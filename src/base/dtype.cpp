@@ -12,7 +12,7 @@ struct DTypeRow {
   std::size_t item_size;
 };
 
-constexpr std::array<DTypeRow, 16> kDTypes{{{DType::kF64, "F64", 8},
+constexpr std::array<DTypeRow, 19> kDTypes{{{DType::kF64, "F64", 8},
                                             {DType::kF32, "F32", 4},
                                             {DType::kF16, "F16", 2},
                                             {DType::kBF16, "BF16", 2},
@@ -27,6 +27,9 @@ constexpr std::array<DTypeRow, 16> kDTypes{{{DType::kF64, "F64", 8},
                                             {DType::kU16, "U16", 2},
                                             {DType::kF8E4M3, "F8_E4M3", 1},
                                             {DType::kF8E5M2, "F8_E5M2", 1},
+                                            {DType::kF8E8M0, "F8_E8M0", 1},
+                                            {DType::kF8E4M3FNUZ, "F8_E4M3FNUZ", 1},
+                                            {DType::kF8E5M2FNUZ, "F8_E5M2FNUZ", 1},
                                             {DType::kC64, "C64", 8}}};
 
 }  // namespace

@@ -84,6 +84,8 @@ Bytes patched_values(const BaseTensor& weight, const std::vector<Part>& parts,
   const std::size_t bytes = positions->size() * item_size(weight.dtype);
   const auto values = std::make_shared_for_overwrite<std::byte[]>(bytes);
   combine(*positions, original.get(), weight.dtype, contributions, values.get());
+  check_sum("", original.get(), values.get(), weight.dtype,
+            static_cast<std::int64_t>(positions->size()));
   return values;
 }
 

@@ -39,11 +39,13 @@ std::string hex(std::uint64_t value) {
   return text.data();
 }
 
-std::uint64_t parse_hex(const std::string& text) {
+std::uint64_t parse_hex(const json& record) {
+  const std::string text = record.is_string() ? record.get<std::string>() : record.dump();
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
-  SHIRA_CHECK(IoError, error == std::errc() && end == text.data() + text.size(), "'", text,
-              "' is no checksum");
+  SHIRA_CHECK(IoError,
+              error == std::errc() && end == text.data() + text.size() && text.size() == 16, "'",
+              text, "' is no checksum");
   return value;
 }
 
@@ -173,8 +175,8 @@ AdapterFileHeader read_header(const SafetensorsFile& file) {
   SHIRA_CHECK(IoError, metadata_value(file, "format") == "shira", "format is not 'shira'");
   const std::string& version = metadata_value(file, "format_version");
   SHIRA_CHECK(IoError, version == kSparseVersion || version == kWholeVersion, "format version ",
-              version, " is not known; this version reads ", kSparseVersion, " and ",
-              kWholeVersion);
+              version, " is not known (this shira reads ", kSparseVersion, " and ", kWholeVersion,
+              "; a newer one may have written it)");
   AdapterFileHeader header;
   header.value_kind = metadata_value(file, "value_kind");
   SHIRA_CHECK(IoError, header.value_kind == "weights" || header.value_kind == "deltas",
@@ -215,7 +217,10 @@ std::vector<std::string> read_names(const SafetensorsFile& file, const std::stri
   const auto found = file.metadata().find(key);
   if (found == file.metadata().end()) return {};
   const json names = detail::parse_strict_json(found->second);
-  SHIRA_CHECK(IoError, names.is_array(), "'", key, "' is no list of names");
+  const bool is_list = names.is_array() && std::ranges::all_of(names, [](const json& name) {
+                         return name.is_string();
+                       });
+  SHIRA_CHECK(IoError, is_list, "'", key, "' is no list of names");
   return names.get<std::vector<std::string>>();
 }
 
@@ -233,7 +238,7 @@ void check_complete(const SafetensorsFile& file, const AdapterFileView& adapter)
   SHIRA_CHECK(IoError, file.names().size() == 3 * adapter.sparse.size() + adapter.whole.size(),
               "expected 3 tensors for each of ", adapter.sparse.size(),
               " sparse targets and 1 for ", "each of ", adapter.whole.size(), " whole ones. Got ",
-              file.names().size(), ".");
+              file.names().size());
   std::set<std::string_view> seen;
   const auto add = [&seen](std::string_view name) {
     SHIRA_CHECK(IoError, seen.insert(name).second, "tensor ", name, " is a target twice");
@@ -249,6 +254,10 @@ AdapterFileView read_view(const SafetensorsFile& file) {
     adapter.whole = read_whole(file);
     adapter.removed = read_names(file, "removed");
     adapter.added = read_names(file, "added");
+  } else {
+    const bool is_plain =
+        !file.metadata().contains("removed") && !file.metadata().contains("added");
+    SHIRA_CHECK(IoError, is_plain, "'removed' and 'added' need format version 2");
   }
   check_complete(file, adapter);
   check_added(adapter);

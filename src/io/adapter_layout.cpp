@@ -13,10 +13,12 @@ AdapterLayout adapter_layout(const std::filesystem::path& directory) {
   if (type == "SHIRA") return AdapterLayout::kPeftShira;
   if (type == "SUPERTUNING") return AdapterLayout::kPeftSuperTuning;
   if (type == "LORA") return AdapterLayout::kPeftLora;
-  throw IoError(detail::concat((directory / detail::kPeftConfigName).string(), ": peft_type is ",
-                               detail::quote(type.dump()),
-                               ", expected SHIRA, SUPERTUNING or LORA, or an adapter of ours "
-                               "(\"layout\": \"shira\")."));
+  throw IoError(
+      detail::concat((directory / detail::kPeftConfigName).string(), ": peft_type is ",
+                     type.is_string() ? detail::quote(type.get<std::string>()) : "missing",
+                     ", expected SHIRA, SUPERTUNING or LORA, or an adapter of ours "
+                     "(\"layout\": \"shira\"). Merge another method's adapter in PEFT "
+                     "(merge_and_unload) and use the merged checkpoint."));
 }
 
 std::string_view layout_name(AdapterLayout layout) {

@@ -38,6 +38,12 @@ std::string_view role_of(const std::string& name, const std::vector<std::string_
                        ". Embeddings, biases and modules_to_save are not supported."));
 }
 
+bool is_target(std::string_view module, const std::vector<std::string>& suffixes) {
+  return std::ranges::any_of(suffixes, [&](const std::string& suffix) {
+    return module == suffix || module.ends_with("." + suffix);
+  });
+}
+
 }  // namespace
 
 ordered_json read_adapter_config(const std::filesystem::path& directory) {
@@ -65,6 +71,17 @@ std::vector<std::string> unknown_settings(const ordered_json& config,
     settings.push_back(concat(quote(key), ": ", quote(value.dump())));
   }
   return settings;
+}
+
+std::vector<std::string> target_suffixes(const ordered_json& config) {
+  std::vector<std::string> suffixes;
+  if (!config.contains("target_modules") || !config["target_modules"].is_array()) return suffixes;
+  for (const ordered_json& suffix : config["target_modules"]) {
+    SHIRA_CHECK(IoError, suffix.is_string(), "target_modules has ", quote(suffix.dump()),
+                ", expected names.");
+    suffixes.push_back(suffix.get<std::string>());
+  }
+  return suffixes;
 }
 
 void check_supported(const std::vector<std::string>& settings) {
@@ -106,6 +123,18 @@ PeftModules group_by_module(const SafetensorsFile& file,
   }
   SHIRA_CHECK(IoError, !modules.empty(), "holds no tensors.");
   return modules;
+}
+
+void check_targets(const std::vector<std::string>& suffixes, const PeftModules& modules,
+                   const ParameterShapes& shapes) {
+  constexpr std::string_view kWeight = ".weight";
+  for (const auto& [name, shape] : shapes) {
+    if (!name.ends_with(kWeight) || shape.size() != 2) continue;
+    const std::string module = name.substr(0, name.size() - kWeight.size());
+    SHIRA_CHECK(IoError, modules.contains(module) || !is_target(module, suffixes),
+                "has no tensors for ", quote(module),
+                ", which target_modules names: is the file complete, and the base the right one?");
+  }
 }
 
 const TensorView& tensor_of(const PeftModules::mapped_type& tensors, std::string_view role) {

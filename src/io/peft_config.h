@@ -2,6 +2,7 @@
 #pragma once
 
 #include <shira/base/error.h>
+#include <shira/io/parameter_shapes.h>
 #include <shira/io/safetensors.h>
 
 #include <nlohmann/json.hpp>
@@ -29,6 +30,9 @@ bool is_unset(const nlohmann::ordered_json& value);
 std::vector<std::string> unknown_settings(const nlohmann::ordered_json& config,
                                           const std::set<std::string_view>& known);
 
+/// The list of target_modules; empty for "all-linear" and regular expressions.
+std::vector<std::string> target_suffixes(const nlohmann::ordered_json& config);
+
 /// IoError that lists `settings`, unless there are none.
 void check_supported(const std::vector<std::string>& settings);
 
@@ -45,6 +49,11 @@ using PeftModules = std::map<std::string, std::map<std::string, TensorView, std:
 /// IoError for a tensor with no such role.
 PeftModules group_by_module(const SafetensorsFile& file,
                             const std::vector<std::string_view>& roles);
+
+/// IoError for a linear layer of the base that target_modules names and that has no tensors: PEFT
+/// would leave it as it is, which is probably not what its user trained.
+void check_targets(const std::vector<std::string>& suffixes, const PeftModules& modules,
+                   const ParameterShapes& shapes);
 
 /// The tensor of a role; IoError when the module has none.
 const TensorView& tensor_of(const PeftModules::mapped_type& tensors, std::string_view role);

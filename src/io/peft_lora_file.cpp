@@ -6,7 +6,9 @@
 
 #include <shira/io/peft_lora_file.h>
 
+#include <algorithm>
 #include <cmath>
+#include <initializer_list>
 
 namespace shira {
 namespace {
@@ -22,6 +24,7 @@ struct LoraConfig {
   Patterns ranks, alphas;
   bool use_rslora = false;
   bool use_dora = false;
+  std::vector<std::string> target_suffixes;  // empty where further settings leave layers out
 };
 
 /// What is honoured, or has no meaning once the adapter is trained.
@@ -88,6 +91,12 @@ Patterns patterns_at(const ordered_json& config, const char* key) {
   return patterns;
 }
 
+bool targets_all_named(const ordered_json& config) {
+  return std::ranges::all_of(
+      std::initializer_list<const char*>{"exclude_modules", "layers_to_transform"},
+      [&](const char* key) { return !config.contains(key) || config[key].is_null(); });
+}
+
 LoraConfig read_lora_config(const std::filesystem::path& directory) {
   const ordered_json config = detail::read_adapter_config(directory);
   return detail::with_place((directory / detail::kPeftConfigName).string(), [&] {
@@ -97,13 +106,15 @@ LoraConfig read_lora_config(const std::filesystem::path& directory) {
     add_unsupported_values(config, settings);
     detail::check_supported(settings);
     SHIRA_CHECK(IoError, config.contains("lora_alpha"), "has no lora_alpha.");
-    return LoraConfig{detail::text_at(config, "base_model_name_or_path"),
-                      static_cast<double>(detail::positive_count(config, "r")),
-                      positive_number(config["lora_alpha"], "lora_alpha"),
-                      patterns_at(config, "rank_pattern"),
-                      patterns_at(config, "alpha_pattern"),
-                      detail::flag_at(config, "use_rslora"),
-                      detail::flag_at(config, "use_dora")};
+    return LoraConfig{
+        detail::text_at(config, "base_model_name_or_path"),
+        static_cast<double>(detail::positive_count(config, "r")),
+        positive_number(config["lora_alpha"], "lora_alpha"),
+        patterns_at(config, "rank_pattern"),
+        patterns_at(config, "alpha_pattern"),
+        detail::flag_at(config, "use_rslora"),
+        detail::flag_at(config, "use_dora"),
+        targets_all_named(config) ? detail::target_suffixes(config) : std::vector<std::string>()};
   });
 }
 
@@ -168,13 +179,15 @@ PeftLoraTensor read_lora_tensor(const LoraConfig& config, const std::string& mod
 
 }  // namespace
 
-PeftLoraFile read_peft_lora_file(const std::filesystem::path& directory) {
+PeftLoraFile read_peft_lora_file(const std::filesystem::path& directory,
+                                 const ParameterShapes* shapes) {
   const LoraConfig config = read_lora_config(directory);
   const SafetensorsFile file(directory / detail::kPeftTensorsName);
   PeftLoraFile adapter{config.base_model, {}};
   detail::with_place(file.path().string(), [&] {
     const auto modules =
         detail::group_by_module(file, {"lora_A.weight", "lora_B.weight", "lora_magnitude_vector"});
+    if (shapes != nullptr) detail::check_targets(config.target_suffixes, modules, *shapes);
     for (const auto& [module, tensors] : modules) {
       detail::with_place(detail::quote(module + ".weight"), [&] {
         adapter.tensors.push_back(read_lora_tensor(config, module, tensors));

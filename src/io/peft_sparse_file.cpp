@@ -47,18 +47,6 @@ std::set<std::string_view> known_keys(bool is_shira) {
   return keys;
 }
 
-/// The list of target_modules; empty for "all-linear" and regular expressions.
-std::vector<std::string> target_suffixes(const ordered_json& config) {
-  std::vector<std::string> suffixes;
-  if (!config.contains("target_modules") || !config["target_modules"].is_array()) return suffixes;
-  for (const ordered_json& suffix : config["target_modules"]) {
-    SHIRA_CHECK(IoError, suffix.is_string(), "target_modules has ", detail::quote(suffix.dump()),
-                ", expected names.");
-    suffixes.push_back(suffix.get<std::string>());
-  }
-  return suffixes;
-}
-
 double sparsity_at(const ordered_json& config) {
   if (!config.contains("sparsity")) return 0.99;  // PEFT's default
   const ordered_json& value = config["sparsity"];
@@ -79,27 +67,8 @@ SparseConfig read_sparse_config(const std::filesystem::path& directory) {
     return SparseConfig{detail::text_at(config, "base_model_name_or_path"),
                         is_shira ? detail::text_at(config, "mask_type") : "supertuning",
                         is_shira ? detail::positive_count(config, "r") : 0,
-                        is_shira ? 0.0 : sparsity_at(config), target_suffixes(config)};
+                        is_shira ? 0.0 : sparsity_at(config), detail::target_suffixes(config)};
   });
-}
-
-bool is_target(std::string_view module, const std::vector<std::string>& suffixes) {
-  return std::ranges::any_of(suffixes, [&](const std::string& suffix) {
-    return module == suffix || module.ends_with("." + suffix);
-  });
-}
-
-/// PEFT would leave a target without tensors as it is: probably not what its user trained.
-void check_targets(const SparseConfig& config, const detail::PeftModules& modules,
-                   const ParameterShapes& shapes) {
-  constexpr std::string_view kWeight = ".weight";
-  for (const auto& [name, shape] : shapes) {
-    if (!name.ends_with(kWeight) || shape.size() != 2) continue;
-    const std::string module = name.substr(0, name.size() - kWeight.size());
-    SHIRA_CHECK(IoError, modules.contains(module) || !is_target(module, config.target_suffixes),
-                "has no tensors for ", detail::quote(module),
-                ", which target_modules names: is the file complete, and the base the right one?");
-  }
 }
 
 // --- Tensors ------------------------------------------------------------------------------------
@@ -307,7 +276,7 @@ PeftSparseFile read_peft_sparse_file(const std::filesystem::path& directory,
   PeftSparseFile adapter{config.base_model, config.mask_type, {}};
   detail::with_place(file.path().string(), [&] {
     const detail::PeftModules modules = detail::group_by_module(file, roles_of(config));
-    check_targets(config, modules, shapes);
+    detail::check_targets(config.target_suffixes, modules, shapes);
     for (const auto& [module, tensors] : modules) {
       const std::string name = module + ".weight";
       detail::with_place(detail::quote(name), [&] {

@@ -3,6 +3,7 @@
 #include "float_items.h"
 
 #include <shira/kernels/combine.h>
+#include <shira/kernels/finite.h>
 #include <shira/kernels/parallel.h>
 
 #include <algorithm>
@@ -115,6 +116,14 @@ void combine(std::span<const std::int32_t> indices, const void* base, DType dtyp
                                                    static_cast<std::size_t>(end), out);
                     });
   });
+}
+
+void check_sum(std::string_view name, const void* base, const void* sum, DType dtype,
+               std::int64_t count) {
+  const bool overflows =
+      first_not_finite(sum, dtype, count) >= 0 && first_not_finite(base, dtype, count) < 0;
+  SHIRA_CHECK(ShapeError, !overflows, name, name.empty() ? "" : ": ", "the sums overflow ",
+              dtype_name(dtype), ". Choose smaller scales.");
 }
 
 }  // namespace shira

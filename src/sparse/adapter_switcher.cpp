@@ -1,5 +1,7 @@
 // A switch is two overwrites, the old patch's originals and the new patch's values, in one pass
 // over the weights that both write.
+#include "tensor_arena.h"
+
 #include <shira/base/error.h>
 #include <shira/sparse/adapter_switcher.h>
 #include <shira/sparse/scatter_into.h>
@@ -8,6 +10,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <set>
 
 namespace shira {
 namespace {
@@ -33,11 +36,40 @@ bool is_one_copy(const std::vector<ScaledAdapter>& adapters) {
          adapters[0].adapter.removed.empty();
 }
 
+std::int64_t bytes_of_values(const SparseAdapter& adapter) {
+  std::int64_t bytes = 0;
+  for (const auto& [name, tensor] : adapter.tensors) {
+    bytes += detail::TensorArena::bytes_for(tensor.mask.nnz(), tensor.values.scalar_type());
+  }
+  return bytes;
+}
+
 }  // namespace
 
 AdapterSwitcher::AdapterSwitcher(const torch::nn::Module& model) {
+  std::map<const void*, std::string> first_names;
   for (const auto& parameter : model.named_parameters()) {
-    parameters_.emplace(parameter.key(), parameter.value());
+    const torch::Tensor& weight = parameter.value();
+    parameters_.emplace(parameter.key(), weight);
+    if (weight.numel() == 0) continue;
+    const auto [first, is_new] = first_names.emplace(weight.const_data_ptr(), parameter.key());
+    if (!is_new) tied_.emplace(parameter.key(), first->second);
+  }
+}
+
+/// The name under which patches of this switcher have a weight.
+const std::string& AdapterSwitcher::one_name(const std::string& name) const {
+  const auto found = tied_.find(name);
+  return found == tied_.end() ? name : found->second;
+}
+
+void AdapterSwitcher::check_tied(const std::vector<ScaledAdapter>& adapters) const {
+  std::map<std::string, std::string> names;
+  for (const std::string& name : patched_names(adapters)) {
+    const auto [other, is_new] = names.emplace(one_name(name), name);
+    SHIRA_CHECK(Error, is_new, name, ": this model ties it to ", other->second,
+                ", one weight, and the adapters change both. `shira merge` makes a checkpoint of "
+                "them.");
   }
 }
 
@@ -48,7 +80,7 @@ torch::Tensor AdapterSwitcher::base_values(const std::string& name,
   const torch::Tensor& weight = parameters_.at(name);
   const PatchEntry* entry = nullptr;
   if (applied_) {
-    const auto found = applied_->entries().find(name);
+    const auto found = applied_->entries().find(one_name(name));
     if (found != applied_->entries().end()) entry = &found->second;
   }
   if (!indices.defined()) {
@@ -71,7 +103,12 @@ WeightPatch AdapterSwitcher::resolve(const std::vector<ScaledAdapter>& adapters,
   const auto base = [this](const std::string& name, const torch::Tensor& indices) {
     return base_values(name, indices);
   };
-  return resolve_patch(parameters_, adapters, base, options);
+  const WeightPatch patch = resolve_patch(parameters_, adapters, base, options);
+  if (tied_.empty()) return patch;
+  check_tied(adapters);
+  PatchEntries entries;
+  for (const auto& [name, entry] : patch.entries()) entries.emplace(one_name(name), entry);
+  return WeightPatch(std::move(entries));
 }
 
 /// A patch was checked when it was resolved; this catches one that belongs to another model, and
@@ -130,6 +167,9 @@ WeightPatch AdapterSwitcher::switch_to(const std::vector<ScaledAdapter>& adapter
 
 /// Whether each tensor of the adapter has a parameter of its shape and dtype that can be written.
 bool AdapterSwitcher::fits_as_is(const SparseAdapter& adapter) const {
+  std::set<std::string> weights;  // of which a tied one has several names
+  for (const auto& [name, tensor] : adapter.tensors) weights.insert(one_name(name));
+  if (weights.size() != adapter.tensors.size()) return false;
   return std::all_of(adapter.tensors.begin(), adapter.tensors.end(), [this](const auto& item) {
     const auto& [name, tensor] = item;
     const auto found = parameters_.find(name);
@@ -146,6 +186,7 @@ std::optional<WeightPatch> AdapterSwitcher::swap_in(const SparseAdapter& adapter
                                                     ResolveOptions options) {
   const std::lock_guard switching(lock_);
   if (!fits_as_is(adapter)) return std::nullopt;
+  detail::TensorArena arena(bytes_of_values(adapter));
   const std::optional<WeightPatch> previous = applied_;
   revert_locked();
   PatchEntries entries;
@@ -158,11 +199,15 @@ std::optional<WeightPatch> AdapterSwitcher::swap_in(const SparseAdapter& adapter
   try {
     for (const auto& [name, tensor] : adapter.tensors) {
       const torch::Tensor& weight = parameters_.at(name);
-      PatchEntry& entry = entries[name];
+      PatchEntry& entry = entries[one_name(name)];
       entry.shape = tensor.mask.shape();
       entry.indices = indices_for(weight, tensor.mask.indices());
       entry.patched = tensor.values.to(weight.device());
-      entry.original = swap_into(weight, entry.indices, entry.patched);
+      const torch::Tensor old = weight.is_cpu()
+                                    ? arena.take(tensor.mask.nnz(), weight.scalar_type())
+                                    : at::empty_like(entry.patched);
+      swap_into(weight, entry.indices, entry.patched, old);
+      entry.original = old;
       if (options.force || is_same_base(adapter, tensor, entry.original)) continue;
       take_back();
       return std::nullopt;

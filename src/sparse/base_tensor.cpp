@@ -13,4 +13,10 @@ const torch::Tensor& base_tensor(const BaseTensors& base, const std::string& nam
   return found->second;
 }
 
+ParameterShapes shapes_of(const BaseTensors& base) {
+  ParameterShapes shapes;
+  for (const auto& [name, tensor] : base) shapes.emplace(name, tensor.sizes().vec());
+  return shapes;
+}
+
 }  // namespace shira::detail

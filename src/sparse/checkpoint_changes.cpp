@@ -1,6 +1,7 @@
 // The rules, name by name. An adapter at scale 0 is checked where it is sparse and changes nothing.
 #include "checkpoint_changes.h"
 
+#include <shira/base/error.h>
 #include <shira/sparse/scatter_into.h>
 
 #include <algorithm>

@@ -73,8 +73,8 @@ std::vector<std::int64_t> weight_shape(const LoraTensor& lora) {
   return shape;
 }
 
-LoraAdapter load_lora_adapter(const std::filesystem::path& directory) {
-  const PeftLoraFile file = read_peft_lora_file(directory);
+LoraAdapter load_lora_adapter(const std::filesystem::path& directory, const ParameterShapes* base) {
+  const PeftLoraFile file = read_peft_lora_file(directory, base);
   LoraAdapter adapter{{}, file.base_model};
   for (const PeftLoraTensor& tensor : file.tensors) {
     const std::string place = directory.string() + ": " + tensor.name;

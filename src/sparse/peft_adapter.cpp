@@ -27,12 +27,6 @@ std::vector<Item> items_of(const torch::Tensor& tensor) {
   return {first, first + ready.numel()};
 }
 
-ParameterShapes shapes_of(const BaseTensors& base) {
-  ParameterShapes shapes;
-  for (const auto& [name, tensor] : base) shapes.emplace(name, tensor.sizes().vec());
-  return shapes;
-}
-
 SparseTensor sparse_tensor(const PeftSparseTensor& tensor, bool rounds_values,
                            torch::ScalarType dtype) {
   torch::Tensor deltas = tensor_from(tensor.deltas, torch::kFloat32);
@@ -61,7 +55,7 @@ void check_sparse(const SparseAdapter& adapter) {
 }  // namespace
 
 SparseAdapter load_peft_adapter(const std::filesystem::path& directory, const BaseTensors& base) {
-  const PeftSparseFile file = read_peft_sparse_file(directory, shapes_of(base));
+  const PeftSparseFile file = read_peft_sparse_file(directory, detail::shapes_of(base));
   const bool rounds_values = file.mask_type == "supertuning";
   SparseAdapter adapter;
   adapter.kind = ValueKind::kDeltas;

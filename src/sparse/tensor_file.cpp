@@ -19,7 +19,7 @@ struct ScalarTypeRow {
   const char* name;
 };
 
-constexpr std::array<ScalarTypeRow, 16> kScalarTypes{
+constexpr std::array<ScalarTypeRow, 19> kScalarTypes{
     {{DType::kF64, torch::kFloat64, "float64"},
      {DType::kF32, torch::kFloat32, "float32"},
      {DType::kF16, torch::kFloat16, "float16"},
@@ -35,6 +35,9 @@ constexpr std::array<ScalarTypeRow, 16> kScalarTypes{
      {DType::kU16, torch::kUInt16, "uint16"},
      {DType::kF8E4M3, torch::kFloat8_e4m3fn, "float8_e4m3fn"},
      {DType::kF8E5M2, torch::kFloat8_e5m2, "float8_e5m2"},
+     {DType::kF8E8M0, torch::kFloat8_e8m0fnu, "float8_e8m0fnu"},
+     {DType::kF8E4M3FNUZ, torch::kFloat8_e4m3fnuz, "float8_e4m3fnuz"},
+     {DType::kF8E5M2FNUZ, torch::kFloat8_e5m2fnuz, "float8_e5m2fnuz"},
      {DType::kC64, torch::kComplexFloat, "complex64"}}};
 
 const ScalarTypeRow& scalar_type_row(torch::ScalarType type) {

@@ -100,12 +100,13 @@ void check_dtypes(const std::string& name, torch::ScalarType base, const std::ve
       "goes on alone, at scale 1.");
 }
 
-torch::Tensor combined(const torch::Tensor& indices, const torch::Tensor& base,
-                       const std::vector<Contribution>& contributions) {
+torch::Tensor combined(const std::string& name, const torch::Tensor& indices,
+                       const torch::Tensor& base, const std::vector<Contribution>& contributions) {
   if (contributions.empty()) return base;  // scale 0
+  const DType dtype = to_dtype(base.scalar_type());
   torch::Tensor values = at::empty_like(base);
-  combine(span_of(indices), base.const_data_ptr(), to_dtype(base.scalar_type()), contributions,
-          values.mutable_data_ptr());
+  combine(span_of(indices), base.const_data_ptr(), dtype, contributions, values.mutable_data_ptr());
+  check_sum(name, base.const_data_ptr(), values.const_data_ptr(), dtype, base.numel());
   return values;
 }
 
@@ -127,7 +128,7 @@ PatchEntry entry_at(const std::string& name, const torch::Tensor& weight,
                        contributions[0].dtype == to_dtype(base.scalar_type());
   if (!is_copy && !contributions.empty()) check_dtypes(name, base.scalar_type(), parts);
   const torch::Tensor patched =
-      is_copy ? values_of(parts[0]) : combined(indices, base, contributions);
+      is_copy ? values_of(parts[0]) : combined(name, indices, base, contributions);
   return {weight.sizes().vec(), indices_for(weight, indices), patched.to(weight.device()),
           original};
 }
@@ -199,9 +200,9 @@ void detail::warn_about_narrow_base(const std::string& name, torch::ScalarType b
 
 void detail::check_fit(const std::string& problems) {
   SHIRA_CHECK(Error, problems.empty(), "the adapter does not fit this base model:", problems,
-              "\nUse the base it was trained on (adapter_config.json names it); --force of "
-              "generate, eval, merge and fuse accepts "
-              "other values, but no missing tensor and no other shape.");
+              "\nUse the base it was trained on (adapter_config.json names it). `force` (--force "
+              "where a command has it) accepts other values, but no missing tensor and no other "
+              "shape.");
 }
 
 std::int64_t WeightPatch::nnz() const {

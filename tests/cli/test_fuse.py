@@ -97,7 +97,7 @@ def test_fuse_refuses_cleanly(adapters, tmp_path):
     assert "k_proj.weight" in error_of(one, two, on=checkpoint("head_dim"))
     assert "nowhere" in error_of(one, tmp_path / "nowhere")
     assert "finite" in error_of(f"{one}@inf", rc=2)
-    assert "overflow float32" in error_of(f"{one}@1e300", f"{two}@-1e300")
+    assert "overflow F32" in error_of(f"{one}@1e300", f"{two}@-1e300")
     assert "adapter" in error_of(base, two)
 
 

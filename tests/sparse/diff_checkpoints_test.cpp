@@ -60,12 +60,13 @@ TEST_F(DiffCheckpoints, AllDtypesOfRandomBits) {
   }
   for (const bool sharded : {false, true}) {
     const CheckpointDiff diff = diff_of(base, tuned, sharded);
-    EXPECT_EQ(diff.unchanged, 16);
-    EXPECT_EQ(diff.adapter.tensors.size(), 16);
-    EXPECT_EQ(diff.adapter.nnz(), 16 * 60);
-    EXPECT_EQ(diff.adapter.whole.size(), 32);
-    EXPECT_EQ(diff.adapter.added.size(), 16);
-    EXPECT_EQ(diff.adapter.removed.size(), 16);
+    const auto dtypes = std::ssize(all_dtypes());
+    EXPECT_EQ(diff.unchanged, dtypes);
+    EXPECT_EQ(std::ssize(diff.adapter.tensors), dtypes);
+    EXPECT_EQ(diff.adapter.nnz(), dtypes * 60);
+    EXPECT_EQ(std::ssize(diff.adapter.whole), 2 * dtypes);
+    EXPECT_EQ(std::ssize(diff.adapter.added), dtypes);
+    EXPECT_EQ(std::ssize(diff.adapter.removed), dtypes);
     expect_merge_is_tuned(diff);
     std::filesystem::remove_all(directory_ / "base");
     std::filesystem::remove_all(directory_ / "merged");

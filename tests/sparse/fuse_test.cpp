@@ -126,7 +126,7 @@ TEST_F(Fuse, WhatDoesNotFitIsToldAtOnce) {
 
 TEST_F(Fuse, ASumThatOverflowsIsNoAdapter) {
   const SparseAdapter large = adapter_of(weight_, {1}, {3e38F});
-  expect_error<Error>([&] { fuse_adapters(base_, {{large}, {large}}); }, {"a", "overflow float32"});
+  expect_error<Error>([&] { fuse_adapters(base_, {{large}, {large}}); }, {"a", "overflow F32"});
 }
 
 TEST_F(Fuse, ADifferenceMayHoldAnyBitsAndSoMayWhatIsMadeOfIt) {

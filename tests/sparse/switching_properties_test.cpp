@@ -166,8 +166,10 @@ TEST_P(SwitchingProperties, BothKindsOfPositionsWriteTheSame) {
   const torch::Tensor second_wide = second.mask.indices().to(torch::kInt64);
   const torch::Tensor base = model_.named_parameters()["a"].clone();
   torch::Tensor ours = base.clone(), theirs = base.clone();
-  EXPECT_TRUE(bits(swap_into(ours, tensor.mask.indices(), tensor.values))
-                  .equal(bits(swap_into(theirs, wide, tensor.values))));
+  const torch::Tensor old = at::empty_like(tensor.values), old_too = at::empty_like(tensor.values);
+  swap_into(ours, tensor.mask.indices(), tensor.values, old);
+  swap_into(theirs, wide, tensor.values, old_too);
+  EXPECT_TRUE(bits(old).equal(bits(old_too)));
   EXPECT_TRUE(bits(ours).equal(bits(theirs)));
   const torch::Tensor original = gather_from(base, wide);
   scatter_both_into(ours, tensor.mask.indices(), original, second.mask.indices(), second.values);
@@ -196,6 +198,45 @@ TEST(Switching, APatchIsReadOnlyHandleAndCopiesAreFree) {
   const WeightPatch patch = switcher.resolve({{random_adapter(model, 1)}});
   const WeightPatch copy = patch;
   EXPECT_EQ(&copy.entries(), &patch.entries());
+}
+
+/// The adapter of the weight "a" alone, under another name of it.
+SparseAdapter renamed(SparseAdapter adapter, const std::string& name) {
+  auto tensor = adapter.tensors.extract("a");
+  adapter.tensors.clear();
+  tensor.key() = name;
+  adapter.tensors.insert(std::move(tensor));
+  return adapter;
+}
+
+TEST(Switching, ATiedWeightIsOneWeightUnderEitherName) {
+  FewWeights model({{4, 4}}, torch::kFloat32);
+  model.register_parameter("tied", model.named_parameters()["a"]);
+  const auto before = bits_of(model);
+  const SparseAdapter first = random_adapter(model, 1), second = random_adapter(model, 2);
+  AdapterSwitcher fresh(model);
+  fresh.switch_to({{renamed(second, "a")}});
+  const auto expected = bits_of(model);
+  fresh.revert();
+
+  AdapterSwitcher switcher(model);
+  for (const char* name : {"a", "tied"}) {
+    switcher.switch_to({{renamed(first, "a")}});
+    const WeightPatch patch = switcher.resolve({{renamed(second, name)}});
+    switcher.switch_to(patch);
+    EXPECT_TRUE(are_equal(bits_of(model), expected));
+    switcher.switch_to({{renamed(first, "tied")}});
+    switcher.switch_to({{renamed(second, name)}});
+    EXPECT_TRUE(are_equal(bits_of(model), expected));
+    switcher.revert();
+    EXPECT_TRUE(are_equal(bits_of(model), before));
+  }
+
+  SparseAdapter both = renamed(first, "a");
+  both.tensors.merge(renamed(first, "tied").tensors);
+  expect_error<Error>([&] { switcher.switch_to({{both}}); }, {"ties it to a"});
+  expect_error<Error>([&] { switcher.resolve({{both}}, {.force = true}); }, {"ties it to a"});
+  EXPECT_TRUE(are_equal(bits_of(model), before));
 }
 
 TEST(Switching, AThreadWithALeaseCannotSwitch) {

@@ -9,7 +9,7 @@
 
 namespace shira {
 
-/// Those that safetensors stores in whole bytes. Weights in memory are of the first four.
+/// Those that LibTorch and safetensors share. Weights in memory are of the first four.
 enum class DType {
   kF64,
   kF32,
@@ -26,6 +26,9 @@ enum class DType {
   kU16,
   kF8E4M3,
   kF8E5M2,
+  kF8E8M0,
+  kF8E4M3FNUZ,
+  kF8E5M2FNUZ,
   kC64
 };
 

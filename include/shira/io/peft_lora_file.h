@@ -4,6 +4,7 @@
 #pragma once
 
 #include <shira/base/export.h>
+#include <shira/io/parameter_shapes.h>
 #include <shira/io/safetensors.h>
 
 #include <filesystem>
@@ -29,7 +30,9 @@ struct PeftLoraFile {
 /// Reads the configuration (r, lora_alpha, use_rslora, rank_pattern, alpha_pattern, use_dora) and
 /// finds the tensors, F32, BF16 or F16. IoError names the file and the tensor, or all settings that
 /// are not supported: biases, other trained modules, fan_in_fan_out, variants that change the base
-/// or the sum. Values are not looked at.
-SHIRA_API PeftLoraFile read_peft_lora_file(const std::filesystem::path& directory);
+/// or the sum; with the base's shapes, also for a layer that target_modules names and that has no
+/// tensors. Values are not looked at.
+SHIRA_API PeftLoraFile read_peft_lora_file(const std::filesystem::path& directory,
+                                           const ParameterShapes* shapes = nullptr);
 
 }  // namespace shira

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <shira/base/export.h>
+#include <shira/io/parameter_shapes.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -13,9 +14,6 @@
 #include <vector>
 
 namespace shira {
-
-/// The shapes of a base's parameters by name.
-using ParameterShapes = std::map<std::string, std::vector<std::int64_t>>;
 
 struct PeftSparseTensor {
   std::string name;                   // of the parameter: "<module>.weight"

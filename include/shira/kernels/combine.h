@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 namespace shira {
@@ -33,5 +34,10 @@ SHIRA_API std::vector<std::int32_t> union_of_indices(std::span<const Contributio
 /// - base) and scale * delta, formed in float64 in the order given and rounded once.
 SHIRA_API void combine(std::span<const std::int32_t> indices, const void* base, DType dtype,
                        std::span<const Contribution> contributions, void* out);
+
+/// ShapeError that names the weight when a sum that combine formed is not finite though the base
+/// is: the scale is too large for the dtype.
+SHIRA_API void check_sum(std::string_view name, const void* base, const void* sum, DType dtype,
+                         std::int64_t count);
 
 }  // namespace shira

@@ -5,8 +5,8 @@
 #include <shira/base/export.h>
 
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,7 +20,7 @@ class SHIRA_API SwitchLock {
   /// A lease: the weights stay as they are until unlock_shared. A thread may take several.
   void lock_shared();
   /// Gives back one lease that the thread `taker` took.
-  void unlock_shared(std::thread::id taker = std::this_thread::get_id());
+  void unlock_shared(std::uint64_t taker = this_thread());
 
   /// Waits for all leases and for other switches. Error when this thread holds a lease, which it
   /// would wait for forever.
@@ -28,11 +28,14 @@ class SHIRA_API SwitchLock {
   void unlock();
 
  private:
-  bool holds_lease(std::thread::id thread) const;
+  friend class Lease;
+  /// A number of this thread alone, unlike a std::thread::id, which another thread gets later.
+  static std::uint64_t this_thread();
+  bool holds_lease(std::uint64_t thread) const;
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<std::thread::id> leases_;  // who holds them
+  std::vector<std::uint64_t> leases_;  // who holds them
   int waiting_switches_ = 0;
   bool switching_ = false;
 };
@@ -50,7 +53,7 @@ class SHIRA_API Lease {
 
  private:
   SwitchLock* lock_;
-  std::thread::id taker_ = std::this_thread::get_id();
+  std::uint64_t taker_ = SwitchLock::this_thread();
 };
 
 }  // namespace shira

@@ -24,7 +24,8 @@ namespace shira {
 /// Every function that throws leaves the weights and what is applied as they were.
 class SHIRA_API AdapterSwitcher {
  public:
-  /// Every parameter of `model` by name; the tensors are shared, not copied.
+  /// Every parameter of `model` by name; the tensors are shared, not copied. A weight that two
+  /// names share (a tied head) may be adapted under either of them, not under both at once.
   explicit AdapterSwitcher(const torch::nn::Module& model);
   ~AdapterSwitcher();
   AdapterSwitcher(const AdapterSwitcher&) = delete;
@@ -58,7 +59,11 @@ class SHIRA_API AdapterSwitcher {
   void revert_locked();
   void switch_locked(const WeightPatch& patch);
 
+  const std::string& one_name(const std::string& name) const;
+  void check_tied(const std::vector<ScaledAdapter>& adapters) const;
+
   std::map<std::string, torch::Tensor> parameters_;
+  std::map<std::string, std::string> tied_;  // the further names of a weight to its first one
   std::optional<WeightPatch> applied_;
   mutable SwitchLock lock_;
 };

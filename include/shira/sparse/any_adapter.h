@@ -13,8 +13,8 @@ namespace shira {
 using BaseParameters = std::function<BaseTensors()>;
 
 /// Reads ours, PEFT's SHiRA or Super-Tuning, or PEFT's LoRA or DoRA (io/adapter_layout.h). `base`
-/// is called for PEFT's sparse layouts alone, which hold no shapes, and only shapes and dtypes of
-/// it are looked at. IoError as the reader of the layout has it.
+/// is called for PEFT's layouts alone, and only shapes and dtypes of it are looked at. IoError as
+/// the reader of the layout has it.
 SHIRA_API ScaledAdapter load_any_adapter(const std::filesystem::path& directory,
                                          const BaseParameters& base, double scale = 1.0);
 

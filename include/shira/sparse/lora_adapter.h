@@ -3,6 +3,7 @@
 #pragma once
 
 #include <shira/base/export.h>
+#include <shira/io/parameter_shapes.h>
 
 #include <torch/types.h>
 
@@ -29,8 +30,9 @@ struct LoraAdapter {
 };
 
 /// Reads PEFT's LoRA or DoRA directory into owned tensors. IoError as read_peft_lora_file, and for
-/// values that are not finite.
-SHIRA_API LoraAdapter load_lora_adapter(const std::filesystem::path& directory);
+/// values that are not finite. With the base's shapes it is also checked that no target is missing.
+SHIRA_API LoraAdapter load_lora_adapter(const std::filesystem::path& directory,
+                                        const ParameterShapes* base = nullptr);
 
 /// scale * (W' - base) in float32 (float64 for a float64 base), W' being the adapted weight: what
 /// is added where other adapters act on the same weight. For LoRA the scaled product itself.
