@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy
 
-BITS = {"BF16": "<u2", "F8_E4M3": "u1", "F8_E5M2": "u1", "BOOL": "?"}  # numpy has no such floats
+BITS = {"BF16": "<u2", "BOOL": "?"}  # numpy has no such floats, nor any F8
 
 
 def read_adapter(directory):
@@ -23,7 +23,8 @@ def read_adapter(directory):
     tensors = {}
     for name, entry in header.items():
         first, last = (begin + offset for offset in entry["data_offsets"])
-        kind = BITS.get(entry["dtype"]) or f"<{entry['dtype'][0].lower()}{int(entry['dtype'][1:]) // 8}"
+        dtype = "U8" if entry["dtype"].startswith("F8") else entry["dtype"]
+        kind = BITS.get(dtype) or f"<{dtype[0].lower()}{int(dtype[1:]) // 8}"
         tensors[name] = numpy.frombuffer(data[first:last], kind).reshape(entry["shape"])
     adapter = {"metadata": metadata, "sparse": {}}
     for key in metadata:

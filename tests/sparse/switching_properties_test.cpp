@@ -239,6 +239,15 @@ TEST(Switching, ATiedWeightIsOneWeightUnderEitherName) {
   EXPECT_TRUE(are_equal(bits_of(model), before));
 }
 
+TEST(Switching, ASumThatOverflowsIsRefused) {
+  FewWeights model({{4, 4}}, torch::kBFloat16);
+  const auto before = bits_of(model);
+  AdapterSwitcher switcher(model);
+  expect_error<Error>([&] { switcher.switch_to({{random_adapter(model, 1), 1e300}}); },
+                      {"overflow BF16", "smaller scales"});
+  EXPECT_TRUE(are_equal(bits_of(model), before));
+}
+
 TEST(Switching, AThreadWithALeaseCannotSwitch) {
   FewWeights model({{4, 4}}, torch::kFloat32);
   AdapterSwitcher switcher(model);
