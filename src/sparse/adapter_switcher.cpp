@@ -1,7 +1,5 @@
 // A switch is two overwrites, the old patch's originals and the new patch's values, in one pass
 // over the weights that both write.
-#include "tensor_arena.h"
-
 #include <shira/base/error.h>
 #include <shira/sparse/adapter_switcher.h>
 #include <shira/sparse/scatter_into.h>
@@ -34,14 +32,6 @@ bool is_one_copy(const std::vector<ScaledAdapter>& adapters) {
   return adapters.size() == 1 && adapters[0].scale == 1.0 && adapters[0].lora.tensors.empty() &&
          adapters[0].adapter.kind == ValueKind::kWeights && adapters[0].adapter.whole.empty() &&
          adapters[0].adapter.removed.empty();
-}
-
-std::int64_t bytes_of_values(const SparseAdapter& adapter) {
-  std::int64_t bytes = 0;
-  for (const auto& [name, tensor] : adapter.tensors) {
-    bytes += detail::TensorArena::bytes_for(tensor.mask.nnz(), tensor.values.scalar_type());
-  }
-  return bytes;
 }
 
 }  // namespace
@@ -186,7 +176,6 @@ std::optional<WeightPatch> AdapterSwitcher::swap_in(const SparseAdapter& adapter
                                                     ResolveOptions options) {
   const std::lock_guard switching(lock_);
   if (!fits_as_is(adapter)) return std::nullopt;
-  detail::TensorArena arena(bytes_of_values(adapter));
   const std::optional<WeightPatch> previous = applied_;
   revert_locked();
   PatchEntries entries;
@@ -203,9 +192,7 @@ std::optional<WeightPatch> AdapterSwitcher::swap_in(const SparseAdapter& adapter
       entry.shape = tensor.mask.shape();
       entry.indices = indices_for(weight, tensor.mask.indices());
       entry.patched = tensor.values.to(weight.device());
-      const torch::Tensor old = weight.is_cpu()
-                                    ? arena.take(tensor.mask.nnz(), weight.scalar_type())
-                                    : at::empty_like(entry.patched);
+      const torch::Tensor old = at::empty_like(entry.patched);
       swap_into(weight, entry.indices, entry.patched, old);
       entry.original = old;
       if (options.force || is_same_base(adapter, tensor, entry.original)) continue;

@@ -1,6 +1,4 @@
 // Between SparseAdapter (LibTorch tensors) and the adapter files (raw bytes).
-#include "tensor_arena.h"
-
 #include <shira/base/error.h>
 #include <shira/io/adapter_file.h>
 #include <shira/io/checksum.h>
@@ -14,24 +12,13 @@
 namespace shira {
 namespace {
 
-std::int64_t loaded_bytes(const AdapterFileView& file) {
-  std::int64_t bytes = 0;
-  for (const SparseTargetView& target : file.sparse) {
-    const std::int64_t nnz = target.positions.count();
-    bytes += detail::TensorArena::bytes_for(nnz, torch::kInt32) +
-             detail::TensorArena::bytes_for(nnz, to_scalar_type(target.values.dtype));
-  }
-  return bytes;
-}
-
 /// Decodes the targets' blocks on all threads.
 void load_targets(const AdapterFileView& file, SparseAdapter& adapter) {
-  detail::TensorArena arena(loaded_bytes(file));
   std::vector<SparseBlock> blocks;
   for (const SparseTargetView& target : file.sparse) {
     const std::int64_t nnz = target.positions.count();
-    const torch::Tensor indices = arena.take(nnz, torch::kInt32);
-    const torch::Tensor values = arena.take(nnz, to_scalar_type(target.values.dtype));
+    const torch::Tensor indices = at::empty({nnz}, torch::kInt32);
+    const torch::Tensor values = at::empty({nnz}, to_scalar_type(target.values.dtype));
     adapter.tensors.emplace(target.name, SparseTensor{SparseMask::of_checked(target.shape, indices),
                                                       values, target.base_checksum});
     for (std::int64_t block = 0; block < target.positions.blocks(); ++block) {
