@@ -192,9 +192,7 @@ std::optional<WeightPatch> AdapterSwitcher::swap_in(const SparseAdapter& adapter
       entry.shape = tensor.mask.shape();
       entry.indices = indices_for(weight, tensor.mask.indices());
       entry.patched = tensor.values.to(weight.device());
-      const torch::Tensor old = at::empty_like(entry.patched);
-      swap_into(weight, entry.indices, entry.patched, old);
-      entry.original = old;
+      entry.original = swap_into(weight, entry.indices, entry.patched);
       if (options.force || is_same_base(adapter, tensor, entry.original)) continue;
       take_back();
       return std::nullopt;

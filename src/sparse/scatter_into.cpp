@@ -96,17 +96,19 @@ void scatter_both_into(const torch::Tensor& weight, const torch::Tensor& first_i
                {index_span(second_indices), second_values.const_data_ptr()});
 }
 
-void swap_into(const torch::Tensor& weight, const torch::Tensor& indices,
-               const torch::Tensor& values, const torch::Tensor& old) {
-  check_values("swap_into", weight, indices, values);
-  check_values("swap_into", weight, indices, old);
+torch::Tensor swap_into(const torch::Tensor& weight, const torch::Tensor& indices,
+                        const torch::Tensor& values) {
   if (!has_own_kernel(indices)) {
-    old.copy_(gather_from(weight, indices));
-    return scatter_into(weight, indices, values);
+    torch::Tensor old = gather_from(weight, indices);
+    scatter_into(weight, indices, values);
+    return old;
   }
+  check_values("swap_into", weight, indices, values);
+  torch::Tensor old = at::empty_like(values);
   const RawWrite write(weight);
   swap(write.data(), index_span(indices), weight.element_size(), values.const_data_ptr(),
        old.data_ptr());
+  return old;
 }
 
 void copy_into(const torch::Tensor& weight, const torch::Tensor& values) {

@@ -39,9 +39,9 @@ SHIRA_API void scatter_both_into(const torch::Tensor& weight, const torch::Tenso
                                  const torch::Tensor& second_indices,
                                  const torch::Tensor& second_values);
 
-/// scatter_into; what was there before goes to `old`, like `values`, in the same pass.
-SHIRA_API void swap_into(const torch::Tensor& weight, const torch::Tensor& indices,
-                         const torch::Tensor& values, const torch::Tensor& old);
+/// scatter_into; returns what was there before, in the same pass over the weight.
+SHIRA_API torch::Tensor swap_into(const torch::Tensor& weight, const torch::Tensor& indices,
+                                  const torch::Tensor& values);
 
 /// The whole weight becomes `values`, of its shape and dtype.
 SHIRA_API void copy_into(const torch::Tensor& weight, const torch::Tensor& values);
