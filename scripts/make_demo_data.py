@@ -351,21 +351,33 @@ def report(style: str, train: list[str], heldout: list[str]) -> None:
     )
 
 
-def main() -> None:
+def text_parser(description: str) -> argparse.ArgumentParser:
+    """The flags of a script that writes a training and a held-out text."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path, metavar="OUT_DIR")
-    parser.add_argument("--style", choices=[*STYLES, "all"], default="all")
     parser.add_argument("--train_kb", type=int, default=200, help="size of the training text in kB")
     parser.add_argument(
         "--heldout_kb", type=int, default=20, help="size of the held-out text in kB"
     )
     parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def parse_flags(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The flags checked; OUT_DIR is made."""
     args = parser.parse_args()
     if args.train_kb < 1 or args.heldout_kb < 1:
         parser.error("sizes must be at least 1 kB")
     args.out.mkdir(parents=True, exist_ok=True)
+    return args
+
+
+def main() -> None:
+    parser = text_parser(__doc__)
+    parser.add_argument("--style", choices=[*STYLES, "all"], default="all")
+    args = parse_flags(parser)
     for style in STYLES if args.style == "all" else [args.style]:
         train, heldout = (
             write_split(

@@ -12,11 +12,10 @@ items; for data sets of `type: text`. An item tells of three children and asks t
 A (child, thing) pair of the first sentence belongs to one split only. The same flags give the same bytes.
 """
 
-import argparse
 import random
 from pathlib import Path
 
-from make_demo_data import is_held_out, with_article
+from make_demo_data import is_held_out, parse_flags, text_parser, with_article
 
 CHILDREN = "Tom Sam Max Ben Tim Joe Jack Finn Mia Lily Anna Lucy Sara Sue Amy Kate".split()
 COLOURS = "red blue green yellow pink black white brown".split()
@@ -77,19 +76,7 @@ def write_split(path: Path, held_out: bool, kilobytes: int, seed: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("out", type=Path, metavar="OUT_DIR")
-    parser.add_argument("--train_kb", type=int, default=200, help="size of the training text in kB")
-    parser.add_argument(
-        "--heldout_kb", type=int, default=20, help="size of the held-out text in kB"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    if args.train_kb < 1 or args.heldout_kb < 1:
-        parser.error("sizes must be at least 1 kB")
-    args.out.mkdir(parents=True, exist_ok=True)
+    args = parse_flags(text_parser(__doc__))
     for split, size in (("train", args.train_kb), ("heldout", args.heldout_kb)):
         path = args.out / f"quiz_{split}.txt"
         write_split(path, split == "heldout", size, f"{args.seed}/quiz/{split}")

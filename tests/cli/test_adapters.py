@@ -16,6 +16,7 @@ from train_helpers import (
     read_safetensors,
     read_weights,
     train,
+    train_on_text,
     write_text,
 )
 
@@ -35,16 +36,7 @@ def trained(tmp_path_factory):
     def adapter(dtype="float32", mask="wm"):
         if (dtype, mask) not in made:
             directory = tmp_path_factory.mktemp(f"{dtype}-{mask}")
-            train(
-                directory,
-                base_model=str(checkpoint("llama2", dtype)),
-                datasets=write_text(directory),
-                shira_mask=mask,
-                shira_density=0.1,
-                learning_rate=2e-2,
-                max_steps=6,
-            )
-            made[dtype, mask] = directory / "out"
+            made[dtype, mask] = train_on_text(directory, dtype, mask, max_steps=6)
         return made[dtype, mask]
 
     return adapter

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from conftest import checkpoint, failure_of, run_json, run_shira
 from read_adapter import read_adapter
-from train_helpers import merge, read_weights, train, write_text
+from train_helpers import merge, read_weights, train_on_text
 
 
 @pytest.fixture(scope="module")
@@ -17,15 +17,7 @@ def adapters(tmp_path_factory):
         made[dtype] = []
         for mask in ("wm", "rand"):
             directory = tmp_path_factory.mktemp(f"{dtype}-{mask}")
-            train(
-                directory,
-                base_model=str(checkpoint("llama2", dtype)),
-                datasets=write_text(directory),
-                shira_mask=mask,
-                shira_density=0.1,
-                learning_rate=2e-2,
-            )
-            made[dtype].append(directory / "out")
+            made[dtype].append(train_on_text(directory, dtype, mask))
     return made
 
 

@@ -15,7 +15,7 @@ import numpy
 import pytest
 from conftest import BUILD_DIR, SOURCE_DIR, checkpoint
 from test_adapters import DAMAGES, HEADER_DAMAGES, NAME, rewrite
-from train_helpers import merge, read_adapter, read_weights, train, write_text
+from train_helpers import merge, read_adapter, read_weights, train_on_text
 
 sys.path.insert(0, str(SOURCE_DIR / "examples"))
 from shira_switch import Library, SwitchError
@@ -43,15 +43,7 @@ def trained(tmp_path_factory):
     def adapter(dtype="float32", mask="wm"):
         if (dtype, mask) not in made:
             directory = tmp_path_factory.mktemp(f"{dtype}-{mask}")
-            train(
-                directory,
-                base_model=str(checkpoint("llama2", dtype)),
-                datasets=write_text(directory),
-                shira_mask=mask,
-                shira_density=0.1,
-                learning_rate=2e-2,
-            )
-            made[dtype, mask] = directory / "out"
+            made[dtype, mask] = train_on_text(directory, dtype, mask)
         return made[dtype, mask]
 
     return adapter

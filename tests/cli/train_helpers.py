@@ -8,7 +8,7 @@ import struct
 
 import numpy
 import sentencepiece
-from conftest import reference_json, run_json, run_shira
+from conftest import checkpoint, reference_json, run_json, run_shira
 
 # Sentences that repeat with variations: a tiny model learns them in a few dozen steps.
 TEXT = "".join(
@@ -72,6 +72,20 @@ def train(directory, *args, **keys):
     """Trains with `keys` into directory/out; the answer of --json."""
     directory.mkdir(exist_ok=True)
     return run_json("train", write_config(directory / "config.yaml", **keys), *args)
+
+
+def train_on_text(directory, dtype, mask, **keys):
+    """The directory of an adapter of the llama2 checkpoint."""
+    train(
+        directory,
+        base_model=str(checkpoint("llama2", dtype)),
+        datasets=write_text(directory),
+        shira_mask=mask,
+        shira_density=0.1,
+        learning_rate=2e-2,
+        **keys,
+    )
+    return directory / "out"
 
 
 def merge(base, out, *adapters, flags=()):
