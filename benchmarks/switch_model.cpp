@@ -4,7 +4,7 @@
 // scripts/benchmark_peft_switch.py; scripts/run_benchmarks.py lets both run in turn.
 //
 // The caches are emptied before every stage; the adapter's file is in the page cache. The floor is
-// touching once the cache lines that a stage writes.
+// touching once the cache lines that a stage writes; on a CUDA device there is none.
 //
 // usage: benchmark_switch_model --model llama_1b|llama_half|llama_tiny|unet|unet_tiny
 #include "allocations.h"
@@ -19,6 +19,7 @@
 #include <shira/sparse/scatter_into.h>
 
 #include <ATen/Functions.h>
+#include <torch/cuda.h>
 
 #include <CLI/CLI.hpp>
 
@@ -34,6 +35,7 @@ using torch::Tensor;
 struct Options {
   std::string model = "llama_half";
   std::string dtype = "bfloat16";
+  std::string device = "cpu";
   double density = 0.01;
   int repetitions = 5;
   int threads = at::get_num_threads();
@@ -46,6 +48,7 @@ struct Options {
     return dtype == "float32" ? torch::kFloat32 : torch::kBFloat16;
   }
   bool is_llama() const { return model.starts_with("llama"); }
+  bool is_cuda() const { return device == "cuda"; }
 };
 
 // --- The model ----------------------------------------------------------------------------------
@@ -136,7 +139,8 @@ shira::SparseAdapter make_adapter(const std::vector<shira::NamedTensor>& targets
 std::vector<std::uint64_t> checksums_of(const torch::nn::Module& model) {
   std::vector<std::uint64_t> sums;
   for (const Tensor& parameter : model.parameters()) {
-    sums.push_back(shira::xxh3_64(parameter.const_data_ptr(), parameter.nbytes()));
+    const Tensor bytes = parameter.cpu();
+    sums.push_back(shira::xxh3_64(bytes.const_data_ptr(), bytes.nbytes()));
   }
   return sums;
 }
@@ -168,15 +172,13 @@ class Bench {
  public:
   explicit Bench(const Options& options)
       : options_(options),
-        model_(make_model(options)),
+        model_(make_model_and_adapters()),
         targets_(targets_of(*model_)),
         checksums_(checksums_of(*model_)),
         switcher_(*model_) {
-    const shira::MaskBudget budget{.density = options.density};
-    shira::save_adapter(first_directory(), make_adapter(targets_, shira::wm_mask(budget)));
-    shira::save_adapter(second_directory(), make_adapter(targets_, shira::rand_mask(budget, 1)));
     first_ = switcher_.resolve({{shira::load_adapter(first_directory())}});
     second_ = switcher_.resolve({{shira::load_adapter(second_directory())}});
+    if (options.is_cuda()) return;
     first_lines_ = lines_of(targets_, first_, first_);
     lines_ = lines_of(targets_, first_, second_);
   }
@@ -193,6 +195,7 @@ class Bench {
     switcher_.revert();
     return {{"model", options_.model},
             {"dtype", options_.dtype},
+            {"device", options_.device},
             {"parameters", parameters},
             {"targeted", targeted},
             {"tensors", targets_.size()},
@@ -228,9 +231,26 @@ class Bench {
     return std::filesystem::file_size(first_directory() / "adapter_model.safetensors");
   }
 
-  static double cold(const std::function<void()>& stage) {
+  /// The model on its device; the adapters are made of it on the CPU.
+  std::shared_ptr<torch::nn::Module> make_model_and_adapters() const {
+    auto model = make_model(options_);
+    const auto targets = targets_of(*model);
+    const shira::MaskBudget budget{.density = options_.density};
+    shira::save_adapter(first_directory(), make_adapter(targets, shira::wm_mask(budget)));
+    shira::save_adapter(second_directory(), make_adapter(targets, shira::rand_mask(budget, 1)));
+    model->to(torch::Device(options_.device));
+    return model;
+  }
+
+  double cold(const std::function<void()>& stage) const {
     evict_caches();
-    return milliseconds(stage);
+    if (!options_.is_cuda()) return milliseconds(stage);
+    at::zeros({256 << 20}, torch::TensorOptions(torch::kInt8).device(torch::kCUDA));  // over its L2
+    torch::cuda::synchronize();
+    return milliseconds([&] {
+      stage();
+      torch::cuda::synchronize();
+    });
   }
 
   void make_ready() { switcher_.switch_to({{shira::load_adapter(first_directory())}}); }
@@ -243,6 +263,7 @@ class Bench {
     switcher_.switch_to(first_);
     stages["switch"] = (forth + cold([this] { switcher_.switch_to(second_); })) / 2;
     switcher_.revert();
+    if (options_.is_cuda()) return stages;
     stages["floor_fuse"] = cold([this] { touch_all(first_lines_); });
     stages["floor_switch"] = cold([this] { touch_all(lines_); });
     return stages;
@@ -294,6 +315,7 @@ int main(int argc, char** argv) {
   CLI::App app("Switching a whole model's adapter.");
   app.add_option("--model", options.model, "llama_1b, llama_half, llama_tiny, unet or unet_tiny");
   app.add_option("--dtype", options.dtype, "")->check(CLI::IsMember({"bfloat16", "float32"}));
+  app.add_option("--device", options.device, "of the model")->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--density", options.density, "share of each target that the adapters change");
   app.add_option("--repetitions", options.repetitions, "of each stage in a round");
   app.add_option("--threads", options.threads, "");

@@ -2,7 +2,7 @@
 """What benchmark_switch_model measures, by HuggingFace PEFT: load, merge, unmerge, unload, and from one adapter to another.
 
 usage: benchmark_switch_model --model M --describe > M.json
-       benchmark_peft_switch.py --shapes M.json [--dtype bfloat16] [--methods lora_r32,lora_r32_narrow,shira] [--rounds 5]
+       benchmark_peft_switch.py --shapes M.json [--dtype bfloat16] [--device cuda] [--methods lora_r32,lora_r32_narrow,shira] [--rounds 5]
 
 The same shapes with random weights: a LlamaForCausalLM, or modules with the UNet's names. Prints one line of JSON with
 facts, then one a round: {method: {load, fuse, unfuse, unload, ready, switch}} in milliseconds, and "changed_tensors",
@@ -109,6 +109,8 @@ def save_adapter(model, method, density, directory):
 def milliseconds(action):
     start = time.perf_counter()
     result = action()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     return 1e3 * (time.perf_counter() - start), result
 
 
@@ -137,7 +139,7 @@ def measure(model, directory, narrow, with_other):
 
 
 def checksums(model):
-    return [zlib.crc32(tensor.view(torch.uint8).numpy()) for tensor in model.state_dict().values()]
+    return [zlib.crc32(tensor.cpu().view(torch.uint8).numpy()) for tensor in model.state_dict().values()]
 
 
 def measure_round(args, model, work, number):
@@ -160,6 +162,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--shapes", type=pathlib.Path, required=True)
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--methods", type=lambda s: s.split(","), default=["lora_r32", "lora_r32_narrow"])
     parser.add_argument("--density", type=float, default=0.01, help="of PEFT's SHiRA")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -170,13 +173,15 @@ def main():
     warnings.filterwarnings("ignore")
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    model = make_model(json.loads(args.shapes.read_text()), getattr(torch, args.dtype))
+    model = make_model(json.loads(args.shapes.read_text()), getattr(torch, args.dtype)).to(args.device)
     with tempfile.TemporaryDirectory() as name, torch.no_grad():
         work = pathlib.Path(name)
         for method in sorted({method.removesuffix("_narrow") for method in args.methods}):
             save_adapter(model, method, args.density, work / method)
         before = checksums(model)
         facts = {"peft": peft.__version__, "torch": torch.__version__, "shira_r": shira_r(model, args.density)}
+        if args.device == "cuda":
+            facts["device"] = torch.cuda.get_device_name()
         print(json.dumps({"facts": facts}), flush=True)
         for number in rounds_of(args):
             round_ = measure_round(args, model, work, number)

@@ -7,7 +7,7 @@ The tasks: stories told by a pirate, stories about robots (make_demo_data.py), q
 (make_quiz_data.py). For every method, learning rate and seed: one adapter a task; the held-out loss of each task with
 its own adapter alone and with all three fused, at each scale alpha. A seed stands for the texts and for the order of
 the samples. Writes into OUT results.json, table.md and, where matplotlib is there (setup.sh --tests), alpha.png;
-the training runs stay beside them. --quick is for tests: one seed, few steps, half a minute.
+the training runs stay beside them. --quick is for tests: one seed, few steps, a minute.
 
 Needs nothing else but Python and build/bin/shira (or $SHIRA_BIN).
 """

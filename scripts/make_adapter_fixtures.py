@@ -77,4 +77,6 @@ def make_fixtures(directory, shira):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-") or "SHIRA_BIN" not in os.environ:
+        sys.exit(__doc__)
     make_fixtures(sys.argv[1], os.environ["SHIRA_BIN"])

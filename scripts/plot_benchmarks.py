@@ -3,7 +3,7 @@
 
 usage: plot_benchmarks.py docs/benchmarks
 
-Reads DIR/{switch,model,inference}.json (those that there are), writes PNG pictures beside them, and replaces what stands
+Reads DIR/{switch,model,inference,model_cuda}.json (those that there are), writes PNG pictures beside them, and replaces what stands
 between the two "figures" comments of the page DIR.md, which starts as a copy of docs/benchmarks.md. Needs matplotlib
 (scripts/setup.sh --tests).
 """
@@ -204,8 +204,9 @@ def stage_table(result):
     ours = result["rounds"]["shira"]["shira"]
     lines.append("| **shira** | " + " | ".join(with_spread(ours[stage]) for stage in STAGES) + " |")
     floors = {"fuse": "floor_fuse", "unfuse": "floor_fuse", "switch": "floor_switch"}
-    cells = [with_spread(ours[floors[stage]]) if stage in floors else "" for stage in STAGES]
-    lines.append("| floor: touch those lines | " + " | ".join(cells) + " |")
+    if "floor_fuse" in ours:
+        cells = [with_spread(ours[floors[stage]]) if stage in floors else "" for stage in STAGES]
+        lines.append("| floor: touch those lines | " + " | ".join(cells) + " |")
     for method, stages in peer_methods(result):
         cells = [with_spread(stages[stage]) for stage in STAGES]
         lines.append(f"| PEFT, {method_name(method)} | " + " | ".join(cells) + " |")
@@ -217,7 +218,8 @@ def model_section(result):
     return (
         f"**{facts['model']}, {facts['dtype']}**: {facts['parameters'] / 1e9:.2f} B parameters, {facts['tensors']} tensors of "
         f"{facts['targeted'] / 1e9:.2f} B adapted, {facts['nnz']:,} entries, adapter file {facts['adapter_bytes'] / 1e6:.1f} MB; "
-        f"a switch between resident patches allocates {facts['switch_allocations']} times. PEFT {result['peer']['peft']}.\n\n"
+        f"a switch between resident patches allocates {facts['switch_allocations']} times; tensors changed after every revert: "
+        f"{max(result['rounds']['shira']['changed_tensors'])}, of PEFT's {max(result['rounds']['peft']['changed_tensors'])}. PEFT {result['peer']['peft']}.\n\n"
         + stage_table(result)
     )
 
@@ -375,7 +377,7 @@ def draw_inference(result, path):
 # --- The page -----------------------------------------------------------------------------------
 
 
-def sections(directory, switching, models, inference):
+def sections(directory, switching, models, inference, models_cuda):
     """Draws the pictures; yields the page's parts."""
     name = directory.name
     yield "### Measured and targets\n\n" + target_table(switching, models, inference)
@@ -393,6 +395,10 @@ def sections(directory, switching, models, inference):
         draw_models(models, directory / "models.png")
         yield f"### A whole model\n\n{machine_line(models[0]['facts'])}\n\n![whole-model switching]({name}/models.png)"
         yield from (model_section(result) for result in models)
+    if models_cuda:
+        facts, device = models_cuda[0]["facts"], models_cuda[0]["peer"]["device"]
+        yield f"### A whole model on a GPU\n\n{device}. {facts['date']}, {facts['processor']}, {facts['threads']} threads, LibTorch {facts['libtorch']}."
+        yield from (model_section(result) for result in models_cuda)
     if inference:
         draw_inference(inference, directory / "inference.png")
         facts = inference["facts"]
@@ -422,7 +428,9 @@ def main():
     switching = Switching(measured) if measured else None
     models = read(directory / "model.json") or []
     inference = read(directory / "inference.json")
-    fill_page(directory.with_suffix(".md"), "\n\n".join(sections(directory, switching, models, inference)))
+    models_cuda = read(directory / "model_cuda.json")
+    parts = sections(directory, switching, models, inference, models_cuda)
+    fill_page(directory.with_suffix(".md"), "\n\n".join(parts))
 
 
 if __name__ == "__main__":

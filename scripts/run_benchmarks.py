@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 """Runs the benchmarks of switching and inference with their peers and writes docs/benchmarks.md: one command for all of it.
 
-usage: run_benchmarks.py [--only switch,model,inference] [--rounds N] [--threads N] [--out docs/benchmarks]
+usage: run_benchmarks.py [--only switch,model,inference,model_cuda] [--rounds N] [--threads N] [--out docs/benchmarks]
        run_benchmarks.py --quick --out build/benchmarks         small models, seconds: shows that everything runs
 
 Builds build/bin/benchmark_*, runs benchmark_switch, and lets benchmark_switch_model and benchmark_inference take turns with
 their Python peers, round by round, so that a busy machine slows both. Results go to OUT/{switch,model,inference}.json; then
 scripts/plot_benchmarks.py makes the pictures and fills the page OUT.md. Needs .venv with the packages of
 scripts/requirements-test.txt, 14 GB of free memory, and a quiet machine for about 25
-minutes (two cores). --only keeps the other parts' results of an earlier run.
+minutes (two cores). --only keeps the other parts' results of an earlier run; model_cuda, the models on a CUDA device, runs
+where it is asked for alone.
 """
 
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -22,23 +24,28 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BIN = ROOT / "build" / "bin"
-PARTS = ("switch", "model", "inference")
+PARTS = ("switch", "model", "inference", "model_cuda")
 FULL = {
-    "rounds": {"switch": 5, "model": 5, "inference": 7},
+    "rounds": {"switch": 5, "model": 5, "inference": 7, "model_cuda": 5},
     "switch": [],
     "model": [
         ("llama_1b", "bfloat16", "lora_r32,lora_r32_narrow,lora_r64,shira"),
         ("unet", "float32", "lora_r32,lora_r64"),
     ],
+    "model_cuda": [
+        ("llama_1b", "bfloat16", "lora_r32,lora_r32_narrow,lora_r64"),
+        ("unet", "float32", "lora_r32,lora_r64"),
+    ],
     "inference": ("llama_half", ["--prompt", "512", "--decoded", "24"], ["--dora_decoded", "2"]),
 }
 QUICK = {
-    "rounds": {"switch": 2, "model": 2, "inference": 2},
+    "rounds": {"switch": 2, "model": 2, "inference": 2, "model_cuda": 2},
     "switch": ["--quick"],
     "model": [
         ("llama_tiny", "bfloat16", "lora_r4,lora_r4_narrow,shira"),
         ("unet_tiny", "float32", "lora_r4"),
     ],
+    "model_cuda": [("llama_tiny", "bfloat16", "lora_r4,lora_r4_narrow")],
     "inference": ("llama_tiny", ["--prompt", "16", "--decoded", "4"], ["--dora_decoded", "2"]),
 }
 
@@ -117,19 +124,20 @@ def run_switch(args, scale, rounds):
     subprocess.run(list(map(str, command)), check=True)
 
 
-def run_model(args, scale, rounds):
+def run_model(args, scale, rounds, part="model"):
+    device = "cuda" if part == "model_cuda" else "cpu"
     results = []
-    for model, dtype, methods in scale["model"]:
+    for model, dtype, methods in scale[part]:
         print(f"{model} {dtype}", flush=True)
         with tempfile.TemporaryDirectory() as work:
-            options = ["--dtype", dtype, "--threads", args.threads]
+            options = ["--dtype", dtype, "--device", device, "--threads", args.threads]
             script = ROOT / "scripts" / "benchmark_peft_switch.py"
             shapes = describe(model, work)
             peer = Follower(args.python, script, "--shapes", shapes, "--methods", methods, *options)
             program = BIN / "benchmark_switch_model"
             ours = Follower(program, "--model", model, "--work", f"{work}/adapters", *options)
             results.append(compare(ours, peer, rounds))
-    write_json(args.out / "model.json", results)
+    write_json(args.out / f"{part}.json", results)
 
 
 def run_inference(args, scale, rounds):
@@ -157,7 +165,7 @@ def build():
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", type=lambda text: text.split(","), default=PARTS)
+    parser.add_argument("--only", type=lambda text: text.split(","), default=PARTS[:3])
     parser.add_argument("--rounds", type=int, help="of every part, instead of 5 to 7")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "benchmarks")
@@ -181,6 +189,7 @@ def main():
     if not args.no_build:
         build()
     runs = {"switch": run_switch, "model": run_model, "inference": run_inference}
+    runs["model_cuda"] = functools.partial(run_model, part="model_cuda")
     for part in PARTS:
         if part in args.only:
             start = time.monotonic()

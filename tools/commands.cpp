@@ -28,7 +28,7 @@ ScaledAdapter load_scaled_adapter(const std::string& text, const BaseParameters&
     const bool is_number = error != std::errc::invalid_argument;
     if (is_number && end == text.data() + text.size()) {
       SHIRA_CHECK(ConfigError, error == std::errc() && std::isfinite(scale), "--adapter ", text,
-                  ": the scale must be finite.");
+                  ": the scale must be finite, and 0 or more than 1e-308 in size.");
       return load_any_adapter(text.substr(0, at), base, scale);
     }
   }

@@ -105,7 +105,10 @@ void add_inspect(CLI::App& app, int&) {
   auto flags = std::make_shared<InspectPairFlags>();
   CLI::App* command = app.add_subcommand(
       "inspect", "Describe an adapter or a checkpoint directory, or compare two adapters");
-  command->add_option("directory", flags->first, "Adapter or checkpoint directory")->required();
+  command
+      ->add_option("directory", flags->first,
+                   "Checkpoint or adapter directory (`shira` layout: see shira convert)")
+      ->required();
   CLI::Option* second = command->add_option(
       "other", flags->second, "Another adapter of the same model: overlap, distances, AWOM, AWOR");
   command

@@ -57,6 +57,16 @@ ordered_json read_adapter_config(const std::filesystem::path& directory) {
   });
 }
 
+SafetensorsFile open_adapter_tensors(const std::filesystem::path& directory) {
+  const auto path = directory / kPeftTensorsName, pickle = directory / "adapter_model.bin";
+  SHIRA_CHECK(IoError, std::filesystem::exists(path) || !std::filesystem::exists(pickle),
+              pickle.string(),
+              ": a pickle, which can hold code and is not read. Open the adapter in "
+              "PEFT and save it again: save_pretrained() writes ",
+              kPeftTensorsName, ".");
+  return SafetensorsFile(path);
+}
+
 bool is_unset(const ordered_json& value) {
   if (value.is_boolean()) return !value.get<bool>();
   if (value.is_string()) return value.get_ref<const std::string&>().empty();

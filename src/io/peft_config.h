@@ -23,6 +23,9 @@ inline constexpr std::string_view kPeftPrefix = "base_model.model.";
 /// adapter_config.json, an object with its keys in the file's order. IoError names the file.
 nlohmann::ordered_json read_adapter_config(const std::filesystem::path& directory);
 
+/// Opens adapter_model.safetensors; IoError says what to do about an adapter_model.bin, a pickle.
+SafetensorsFile open_adapter_tensors(const std::filesystem::path& directory);
+
 /// null, false, "", [] or {}: what PEFT writes for what is not used.
 bool is_unset(const nlohmann::ordered_json& value);
 

@@ -182,7 +182,7 @@ PeftLoraTensor read_lora_tensor(const LoraConfig& config, const std::string& mod
 PeftLoraFile read_peft_lora_file(const std::filesystem::path& directory,
                                  const ParameterShapes* shapes) {
   const LoraConfig config = read_lora_config(directory);
-  const SafetensorsFile file(directory / detail::kPeftTensorsName);
+  const SafetensorsFile file = detail::open_adapter_tensors(directory);
   PeftLoraFile adapter{config.base_model, {}};
   detail::with_place(file.path().string(), [&] {
     const auto modules =

@@ -272,7 +272,7 @@ std::string why_no_linear(const PeftTarget& target) {
 PeftSparseFile read_peft_sparse_file(const std::filesystem::path& directory,
                                      const ParameterShapes& shapes) {
   const SparseConfig config = read_sparse_config(directory);
-  const SafetensorsFile file(directory / detail::kPeftTensorsName);
+  const SafetensorsFile file = detail::open_adapter_tensors(directory);
   PeftSparseFile adapter{config.base_model, config.mask_type, {}};
   detail::with_place(file.path().string(), [&] {
     const detail::PeftModules modules = detail::group_by_module(file, roles_of(config));

@@ -231,7 +231,8 @@ AdapterComparison compare_adapters(const SparseAdapter& first, const SparseAdapt
     add(result.total.changes->distances, part.changes->distances);
   }
   SHIRA_CHECK(Error, !result.tensors.empty(),
-              "the adapters share no tensor: are they of the same model?");
+              "no tensor is sparse in both adapters: are they of the same model? Tensors that an "
+              "adapter holds whole are not compared.");
   result.only_first = names_alone(first, second, base, true, result.total);
   result.only_second = names_alone(second, first, base, false, result.total);
   return result;

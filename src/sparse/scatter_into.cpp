@@ -66,7 +66,8 @@ void check_scatter(const std::string& name, const torch::Tensor& weight, const S
 }
 
 torch::Tensor indices_for(const torch::Tensor& weight, const torch::Tensor& indices) {
-  return weight.is_cpu() ? indices : indices.to(weight.device(), torch::kInt64);
+  // Half the bytes go to the device: one call would widen them here.
+  return weight.is_cpu() ? indices : indices.to(weight.device()).to(torch::kInt64);
 }
 
 void scatter_into(const torch::Tensor& weight, const torch::Tensor& indices,

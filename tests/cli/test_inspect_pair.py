@@ -234,7 +234,7 @@ def test_bad_usage_is_refused(by_hand, trained, tmp_path):
 def test_what_cannot_be_compared_is_refused(by_hand, trained, tmp_path, copy_of):
     a, b = by_hand
     assert "adapter_config.json" in failure_of("inspect", a, checkpoint("llama2"), rc=1)
-    assert "share no tensor" in failure_of("inspect", a, trained["wm"], rc=1)
+    assert "no tensor is sparse in both" in failure_of("inspect", a, trained["wm"], rc=1)
     turned = write_adapter(tmp_path / "turned", {"x": [[1, 0], [2, 0], [0, 3]]})
     message = failure_of("inspect", a, turned, rc=1)
     assert "x: " in message and "[2, 3]" in message and "[3, 2]" in message

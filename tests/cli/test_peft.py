@@ -486,6 +486,12 @@ def test_damaged_tensor_is_named(damaged, tmp_path, kind, damage):
     assert PARAMETER in error or damage in ("a tensor more", "bias")
 
 
+def test_pickle_is_not_read(damaged, tmp_path):
+    base, adapter = damaged("shira")
+    (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
+    assert "save_pretrained" in refusal(base, adapter, tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["shira", "supertuning", "lora"])
 def test_target_without_tensors(damaged, tmp_path, kind):
     """PEFT would go on without; a download that lost a shard looks like this."""

@@ -34,7 +34,7 @@ class FuzzDirectory {
     const std::filesystem::path file = path_ / name;
     std::FILE* out = std::fopen(file.c_str(), "wb");
     if (out == nullptr) throw std::runtime_error("cannot write " + file.string());
-    std::fwrite(content.data(), 1, content.size(), out);
+    if (!content.empty()) std::fwrite(content.data(), 1, content.size(), out);
     std::fclose(out);
     return file;
   }

@@ -8,7 +8,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <vector>
 
@@ -50,9 +49,8 @@ Units one_rule(std::uint32_t value) {
 
 std::string normalizer(const Units& units, const std::string& texts, int number = 3) {
   const auto size = static_cast<std::uint32_t>(units.size() * 4);
-  std::string map(4 + size, '\0');
-  std::memcpy(map.data(), &size, 4);
-  std::memcpy(map.data() + 4, units.data(), size);
+  std::string map(reinterpret_cast<const char*>(&size), 4);
+  for (const auto& unit : units) map.append(reinterpret_cast<const char*>(&unit), sizeof unit);
   return text_field(number, text_field(2, map + texts));
 }
 

@@ -125,7 +125,7 @@ TEST(CompareAdapters, RefusesStrangersAndNamesTheTensorThatDoesNotFit) {
   };
   const SparseAdapter first = with("x", sparse_at({2, 2}, {0}, {1}));
   expect_error<Error>([&] { compare_adapters(first, with("y", sparse_at({2, 2}, {0}, {1}))); },
-                      {"share no tensor"});
+                      {"no tensor is sparse in both"});
   expect_error<ShapeError>([&] { compare_adapters(first, with("x", sparse_at({4}, {0}, {1}))); },
                            {"x: ", "[2, 2]", "[4]"});
   expect_error<ShapeError>(

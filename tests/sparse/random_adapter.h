@@ -12,16 +12,18 @@ namespace shira {
 
 /// Weights "a", "b", ... of the given shapes.
 struct FewWeights : torch::nn::Module {
-  FewWeights(const std::vector<std::vector<std::int64_t>>& shapes, torch::ScalarType dtype) {
+  FewWeights(const std::vector<std::vector<std::int64_t>>& shapes,
+             const torch::TensorOptions& options) {
     for (std::size_t i = 0; i < shapes.size(); ++i) {
-      register_parameter(std::string(1, static_cast<char>('a' + i)), at::randn(shapes[i]).to(dtype),
-                         /*requires_grad=*/false);
+      register_parameter(std::string(1, static_cast<char>('a' + i)),
+                         at::randn(shapes[i]).to(options), /*requires_grad=*/false);
     }
   }
 };
 
+/// On the CPU.
 inline torch::Tensor bits(const torch::Tensor& tensor) {
-  return tensor.detach().clone().view(torch::kUInt8);
+  return tensor.detach().cpu().clone().view(torch::kUInt8);
 }
 
 /// The bits of every parameter.
@@ -45,7 +47,7 @@ inline SparseAdapter random_adapter(const torch::nn::Module& model, std::uint64_
     const torch::Tensor& weight = item.value();
     const SparseMask mask = rand_mask({.density = density}, seed)(item.key(), weight);
     const auto dtype = weight.scalar_type();
-    const auto checksum = base_checksum(gather_from(weight, mask.indices()), dtype);
+    const auto checksum = base_checksum(gather_from(weight.cpu(), mask.indices()), dtype);
     adapter.base_dtype = dtype;
     adapter.tensors.emplace(item.key(),
                             SparseTensor{mask, at::randn({mask.nnz()}).to(dtype), checksum});

@@ -6,18 +6,35 @@
 #include <shira/base/error.h>
 #include <shira/sparse/adapter_switcher.h>
 
+#include <torch/cuda.h>
+
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <random>
 #include <thread>
+#include <tuple>
 
 namespace shira {
 namespace {
 
-class SwitchingProperties : public testing::TestWithParam<torch::ScalarType> {
+/// CUDA cases are skipped where there is no device.
+class SwitchingProperties
+    : public testing::TestWithParam<std::tuple<torch::ScalarType, torch::DeviceType>> {
  protected:
-  FewWeights model_{{{40, 60}, {300}, {8, 3, 3, 3}}, GetParam()};
+  static torch::ScalarType dtype() { return std::get<0>(GetParam()); }
+  static bool is_missing() {
+    return std::get<1>(GetParam()) == torch::kCUDA && !torch::cuda::is_available();
+  }
+  static torch::TensorOptions options() {
+    return torch::dtype(dtype()).device(is_missing() ? torch::kCPU : std::get<1>(GetParam()));
+  }
+
+  void SetUp() override {
+    if (is_missing()) GTEST_SKIP() << "no CUDA device";
+  }
+
+  FewWeights model_{{{40, 60}, {300}, {8, 3, 3, 3}}, options()};
   std::vector<torch::Tensor> base_ = bits_of(model_);
   AdapterSwitcher switcher_{model_};
 
@@ -106,8 +123,8 @@ TEST_P(SwitchingProperties, SwappingInIsResolvingAndSwitching) {
 
 TEST_P(SwitchingProperties, WhatDoesNotFitChangesNothing) {
   const WeightPatch on = switcher_.resolve({{random_adapter(model_, 1)}});
-  const FewWeights other({{40, 60}, {300}, {8, 3, 3, 3}}, GetParam());
-  const FewWeights larger({{40, 60}, {301}}, GetParam());
+  const FewWeights other({{40, 60}, {300}, {8, 3, 3, 3}}, options());
+  const FewWeights larger({{40, 60}, {301}}, options());
   const AdapterSwitcher larger_switcher(larger);
   const WeightPatch alien = larger_switcher.resolve({{random_adapter(larger, 2)}});
   // The last tensor alone was made for other values: what came before it has been swapped in.
@@ -136,7 +153,7 @@ TEST_P(SwitchingProperties, WhatDoesNotFitChangesNothing) {
 TEST_P(SwitchingProperties, WholeTensorsGoOnAndComeOff) {
   SparseAdapter adapter = random_adapter(model_, 1);
   adapter.tensors.erase("b");
-  adapter.whole.emplace("b", at::randn({300}).to(GetParam()));
+  adapter.whole.emplace("b", at::randn({300}).to(dtype()));
   const WeightPatch dense = switcher_.resolve({{adapter}});
   const WeightPatch sparse = switcher_.resolve({{random_adapter(model_, 2)}});
   const WeightPatch mixed = switcher_.resolve({{adapter, 0.5}, {random_adapter(model_, 2)}});
@@ -144,7 +161,7 @@ TEST_P(SwitchingProperties, WholeTensorsGoOnAndComeOff) {
     for (const WeightPatch& patch : {dense, sparse, mixed, dense, mixed, sparse}) {
       switcher_.switch_to(patch);
       for (const auto& [name, entry] : patch.entries()) {
-        const torch::Tensor& weight = model_.named_parameters()[name];
+        const torch::Tensor weight = model_.named_parameters()[name];
         const torch::Tensor now = entry.is_dense() ? weight : gather_from(weight, entry.indices);
         EXPECT_TRUE(bits(now).equal(bits(entry.patched)));
       }
@@ -164,7 +181,7 @@ TEST_P(SwitchingProperties, BothKindsOfPositionsWriteTheSame) {
   const SparseTensor second = random_adapter(model_, 2).tensors.at("a");
   const torch::Tensor wide = tensor.mask.indices().to(torch::kInt64);
   const torch::Tensor second_wide = second.mask.indices().to(torch::kInt64);
-  const torch::Tensor base = model_.named_parameters()["a"].clone();
+  const torch::Tensor base = model_.named_parameters()["a"].cpu().clone();
   torch::Tensor ours = base.clone(), theirs = base.clone();
   EXPECT_TRUE(bits(swap_into(ours, tensor.mask.indices(), tensor.values))
                   .equal(bits(swap_into(theirs, wide, tensor.values))));
@@ -177,8 +194,13 @@ TEST_P(SwitchingProperties, BothKindsOfPositionsWriteTheSame) {
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryDtype, SwitchingProperties,
-                         testing::Values(torch::kFloat32, torch::kBFloat16, torch::kFloat16),
-                         [](const auto& info) { return detail::concat(info.param); });
+                         testing::Combine(testing::Values(torch::kFloat32, torch::kBFloat16,
+                                                          torch::kFloat16),
+                                          testing::Values(torch::kCPU, torch::kCUDA)),
+                         [](const auto& info) {
+                           return detail::concat(std::get<0>(info.param),
+                                                 c10::DeviceTypeName(std::get<1>(info.param)));
+                         });
 
 TEST(Switching, AScatterBetweenForwardAndBackwardRaises) {
   FewWeights model({{4, 4}}, torch::kFloat32);
