@@ -92,6 +92,8 @@ def test_cuda_build_links_without_a_toolkit(tmp_path, libtorch):
     subprocess.run(["cmake", "--build", build], check=True)
     needed = subprocess.run(["readelf", "-d", build / "probe"], capture_output=True, text=True).stdout
     assert "libtorch_cuda.so" in needed  # registers its kernels when loaded
+    # std::filesystem is the system's, not the one that libtorch_cpu.so exports
+    assert needed.index("libstdc++.so") < needed.index("libtorch")
 
 
 def test_old_version_is_refused(tmp_path, libtorch):
