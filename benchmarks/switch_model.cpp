@@ -324,6 +324,11 @@ int main(int argc, char** argv) {
   app.add_flag("--follow", options.rounds.follow, "a round for each line on stdin");
   app.add_flag("--describe", options.describe, "print the model's shapes and end");
   CLI11_PARSE(app, argc, argv);
+  if (options.is_cuda() && !torch::cuda::is_available()) {
+    std::cerr << "error: --device cuda: there is no CUDA device, or this LibTorch is for the CPU "
+                 "alone.\n";
+    return 2;
+  }
   if (options.describe) {
     std::cout << description(options).dump() << "\n";
     return 0;
