@@ -134,8 +134,8 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
       "${LibTorch_PREFIX}/include;${LibTorch_PREFIX}/include/torch/csrc/api/include"
       INTERFACE_LINK_LIBRARIES
       "${LibTorch_LIBRARY_DIR}/libtorch.so;${LibTorch_LIBRARY_DIR}/libtorch_cpu.so;${LibTorch_LIBRARY_DIR}/libc10.so"
-      # libtorch_cpu.so of the wheels exports a std::filesystem of its own, from an older compiler. The
-      # system's must be found first: a mix of both crashes in std::filesystem::remove_all.
+      # libtorch_cpu.so of the wheels exports a std::filesystem of its own. The system's must be found
+      # first: a mix of both has crashed in std::filesystem::remove_all.
       INTERFACE_LINK_OPTIONS "LINKER:--push-state,--no-as-needed,-lstdc++,--pop-state")
 
   set(LibTorch_CUDA FALSE)
