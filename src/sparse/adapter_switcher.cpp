@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <mutex>
-#include <set>
 
 namespace shira {
 namespace {
@@ -53,14 +52,16 @@ const std::string& AdapterSwitcher::one_name(const std::string& name) const {
   return found == tied_.end() ? name : found->second;
 }
 
-void AdapterSwitcher::check_tied(const std::vector<ScaledAdapter>& adapters) const {
+/// Two names of one weight that the adapters change both, where there are such.
+std::optional<std::pair<std::string, std::string>> AdapterSwitcher::tied_names(
+    const std::vector<ScaledAdapter>& adapters) const {
+  if (tied_.empty()) return std::nullopt;
   std::map<std::string, std::string> names;
   for (const std::string& name : patched_names(adapters)) {
     const auto [other, is_new] = names.emplace(one_name(name), name);
-    SHIRA_CHECK(Error, is_new, name, ": this model ties it to ", other->second,
-                ", one weight, and the adapters change both. `shira merge` makes a checkpoint of "
-                "them.");
+    if (!is_new) return std::pair(other->second, name);
   }
+  return std::nullopt;
 }
 
 AdapterSwitcher::~AdapterSwitcher() { revert_locked(); }
@@ -95,7 +96,11 @@ WeightPatch AdapterSwitcher::resolve(const std::vector<ScaledAdapter>& adapters,
   };
   const WeightPatch patch = resolve_patch(parameters_, adapters, base, options);
   if (tied_.empty()) return patch;
-  check_tied(adapters);
+  if (const auto names = tied_names(adapters)) {
+    throw Error(names->second + ": this model ties it to " + names->first +
+                ", one weight, and the adapters change both. `shira merge` makes a checkpoint of "
+                "them.");
+  }
   PatchEntries entries;
   for (const auto& [name, entry] : patch.entries()) entries.emplace(one_name(name), entry);
   return WeightPatch(std::move(entries));
@@ -147,7 +152,7 @@ void AdapterSwitcher::switch_locked(const WeightPatch& patch) {
 
 WeightPatch AdapterSwitcher::switch_to(const std::vector<ScaledAdapter>& adapters,
                                        ResolveOptions options) {
-  if (is_one_copy(adapters)) {
+  if (is_one_copy(adapters) && !tied_names(adapters)) {
     if (const auto patch = swap_in(adapters[0].adapter, options)) return *patch;
   }
   const WeightPatch patch = resolve(adapters, options);  // or the error that says all that is wrong
@@ -157,9 +162,6 @@ WeightPatch AdapterSwitcher::switch_to(const std::vector<ScaledAdapter>& adapter
 
 /// Whether each tensor of the adapter has a parameter of its shape and dtype that can be written.
 bool AdapterSwitcher::fits_as_is(const SparseAdapter& adapter) const {
-  std::set<std::string> weights;  // of which a tied one has several names
-  for (const auto& [name, tensor] : adapter.tensors) weights.insert(one_name(name));
-  if (weights.size() != adapter.tensors.size()) return false;
   return std::all_of(adapter.tensors.begin(), adapter.tensors.end(), [this](const auto& item) {
     const auto& [name, tensor] = item;
     const auto found = parameters_.find(name);

@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace shira {
@@ -60,7 +61,8 @@ class SHIRA_API AdapterSwitcher {
   void switch_locked(const WeightPatch& patch);
 
   const std::string& one_name(const std::string& name) const;
-  void check_tied(const std::vector<ScaledAdapter>& adapters) const;
+  std::optional<std::pair<std::string, std::string>> tied_names(
+      const std::vector<ScaledAdapter>& adapters) const;
 
   std::map<std::string, torch::Tensor> parameters_;
   std::map<std::string, std::string> tied_;  // the further names of a weight to its first one
