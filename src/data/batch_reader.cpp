@@ -7,8 +7,8 @@
 
 namespace shira {
 
-BatchReader::BatchReader(DataLoader& loader, std::int64_t depth)
-    : loader_(loader), depth_(static_cast<std::size_t>(depth)) {
+BatchReader::BatchReader(BatchSource& source, std::int64_t depth)
+    : source_(source), depth_(static_cast<std::size_t>(depth)) {
   SHIRA_CHECK(ConfigError, depth >= 1, "[BatchReader] got depth ", depth, ", expected 1 or more.");
   thread_ = std::thread([this] { run(); });
 }
@@ -23,16 +23,16 @@ BatchReader::~BatchReader() {
 }
 
 std::int64_t BatchReader::batches_in_epoch(std::int64_t epoch) {
-  const std::lock_guard lock(loader_mutex_);
-  return loader_.batches_in_epoch(epoch);
+  const std::lock_guard lock(source_mutex_);
+  return source_.batches_in_epoch(epoch);
 }
 
 BatchReader::Made BatchReader::make(Position position) {
   const auto [epoch, number] = position;
-  const std::lock_guard lock(loader_mutex_);
+  const std::lock_guard lock(source_mutex_);
   try {
-    Batch batch = loader_.batch(epoch, number);
-    const bool is_last = number + 1 == loader_.batches_in_epoch(epoch);
+    Batch batch = source_.batch(epoch, number);
+    const bool is_last = number + 1 == source_.batches_in_epoch(epoch);
     return {std::move(batch), is_last ? Position{epoch + 1, 0} : Position{epoch, number + 1}, {}};
   } catch (...) {
     return {{}, std::nullopt, std::current_exception()};

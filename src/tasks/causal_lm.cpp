@@ -1,5 +1,6 @@
 // The loss of a language model, in sums, so that padding and accumulation weigh every token alike.
 #include <shira/base/error.h>
+#include <shira/data/dataset.h>
 #include <shira/tasks/batch_layout.h>
 #include <shira/tasks/causal_lm.h>
 

@@ -97,7 +97,7 @@ std::size_t group_size(const std::vector<LinearTarget>& targets, std::size_t beg
   return end - begin;
 }
 
-void run_batches(Objective& objective, DataLoader& data, std::int64_t batches) {
+void run_batches(Objective& objective, BatchSource& data, std::int64_t batches) {
   std::int64_t epoch = 0, number = 0;
   for (std::int64_t i = 0; i < batches; ++i, ++number) {
     if (number == data.batches_in_epoch(epoch)) {
@@ -126,7 +126,7 @@ SparseMask scored_mask(const LinearTarget& target, const torch::Tensor& score,
 }  // namespace
 
 MaskMap calibrate_masks(const std::vector<LinearTarget>& targets, Objective& objective,
-                        DataLoader& data, const MaskBudget& budget,
+                        BatchSource& data, const MaskBudget& budget,
                         const CalibrationOptions& options) {
   MaskMap masks;
   for (std::size_t begin = 0; begin < targets.size();) {

@@ -3,6 +3,7 @@
 #include "models/tiny_llama.h"
 
 #include <shira/base/error.h>
+#include <shira/data/dataset.h>
 #include <shira/nn/parameters.h>
 #include <shira/tasks/batch_layout.h>
 #include <shira/tasks/causal_lm.h>

@@ -3,6 +3,7 @@
 #include "io/temporary_directory.h"
 #include "models/tiny_llama.h"
 
+#include <shira/data/data_loader.h>
 #include <shira/methods/hooked_shira.h>
 #include <shira/methods/packed_shira.h>
 #include <shira/sparse/mask_builders.h>

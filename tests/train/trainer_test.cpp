@@ -1,6 +1,7 @@
 // The trainer on a problem of one number, with held-out losses that are made up.
 #include "io/temporary_directory.h"
 
+#include <shira/data/data_loader.h>
 #include <shira/train/trainer.h>
 
 #include <ATen/Functions.h>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <shira/base/export.h>
-#include <shira/data/data_loader.h>
+#include <shira/data/batch_source.h>
 
 #include <condition_variable>
 #include <cstdint>
@@ -14,19 +14,19 @@
 
 namespace shira {
 
-/// The loader's batches, bit for bit, made by a thread that runs ahead of the one who asks: after
+/// The source's batches, bit for bit, made by a thread that runs ahead of the one who asks: after
 /// (epoch, number) it makes the rest of that epoch and then the next one, `depth` batches at most.
-/// Nobody else may use the loader meanwhile.
+/// Nobody else may use the source meanwhile.
 class SHIRA_API BatchReader {
  public:
-  explicit BatchReader(DataLoader& loader, std::int64_t depth = 4);
+  explicit BatchReader(BatchSource& source, std::int64_t depth = 4);
   /// Waits for the batch that is being made, if any.
   ~BatchReader();
   BatchReader(const BatchReader&) = delete;
   BatchReader& operator=(const BatchReader&) = delete;
 
   /// Any position can be asked for; another one than the next throws away what was made ahead. What
-  /// the loader throws is thrown here, when that batch is asked for.
+  /// the source throws is thrown here, when that batch is asked for.
   Batch batch(std::int64_t epoch, std::int64_t number);
   std::int64_t batches_in_epoch(std::int64_t epoch);
 
@@ -46,8 +46,8 @@ class SHIRA_API BatchReader {
   void restart_at(Position position);
   void run();
 
-  std::mutex loader_mutex_;  // taken alone
-  DataLoader& loader_;
+  std::mutex source_mutex_;  // taken alone
+  BatchSource& source_;
 
   std::mutex mutex_;  // all that follows
   std::condition_variable made_one_;

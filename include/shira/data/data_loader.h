@@ -1,8 +1,8 @@
-// Samples to batches: every batch is a function of (seed, epoch, number), so that a resumed run
-// needs no state to go on where it stopped.
+// Samples of text to batches.
 #pragma once
 
 #include <shira/base/export.h>
+#include <shira/data/batch_source.h>
 #include <shira/data/dataset.h>
 
 #include <torch/types.h>
@@ -10,13 +10,9 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <string>
 #include <vector>
 
 namespace shira {
-
-/// Tensors by name, as the objective expects them.
-using Batch = std::map<std::string, torch::Tensor>;
 
 /// Pads on the right: "input_ids" (B, T) int64 padded with 0, "labels" (B, T) int64 padded with
 /// kIgnoreLabel, "attention_mask" (B, T) int64.
@@ -36,7 +32,7 @@ struct LoaderOptions {
 /// (1, N), and "cu_seqlens" (samples + 1) int64, where each sample starts, then N
 /// (flash-attention's convention). The label at each start is kIgnoreLabel: nothing is predicted
 /// across samples.
-class SHIRA_API DataLoader {
+class SHIRA_API DataLoader : public BatchSource {
  public:
   /// ConfigError for a weight that takes nothing; ShapeError for a sample that is empty, does not
   /// have one label an id, or is longer than packing_len.
@@ -45,11 +41,10 @@ class SHIRA_API DataLoader {
   /// Samples of all sets, whatever their weights.
   std::int64_t sample_count() const { return static_cast<std::int64_t>(samples_.size()); }
   /// Epochs may differ when packing.
-  std::int64_t batches_in_epoch(std::int64_t epoch);
-  Batch batch(std::int64_t epoch, std::int64_t number);
-  /// XXH3-64 over ids, labels, weights and packing_len: tells a resumed run that its data are the
-  /// same.
-  std::uint64_t fingerprint() const;
+  std::int64_t batches_in_epoch(std::int64_t epoch) override;
+  Batch batch(std::int64_t epoch, std::int64_t number) override;
+  /// XXH3-64 over ids, labels, weights and packing_len.
+  std::uint64_t fingerprint() const override;
 
  private:
   struct Share {  // a set: `count` of samples_, from `begin`

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <shira/base/export.h>
-#include <shira/data/data_loader.h>
+#include <shira/data/batch_source.h>
 #include <shira/nn/attention.h>
 
 namespace shira {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <shira/base/export.h>
-#include <shira/data/data_loader.h>
+#include <shira/data/batch_source.h>
 #include <shira/methods/targets.h>
 #include <shira/sparse/mask_builders.h>
 #include <shira/sparse/sparse_mask.h>
@@ -29,7 +29,7 @@ struct CalibrationOptions {
 /// run but not changed; gradients are formed in float32, one layer at a time, and freed. Error for
 /// a loss or gradient that is not finite.
 SHIRA_API MaskMap calibrate_masks(const std::vector<LinearTarget>& targets, Objective& objective,
-                                  DataLoader& data, const MaskBudget& budget,
+                                  BatchSource& data, const MaskBudget& budget,
                                   const CalibrationOptions& options);
 
 }  // namespace shira

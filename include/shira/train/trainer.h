@@ -3,7 +3,7 @@
 
 #include <shira/base/export.h>
 #include <shira/data/batch_reader.h>
-#include <shira/data/data_loader.h>
+#include <shira/data/batch_source.h>
 #include <shira/io/directory_lock.h>
 #include <shira/methods/training_method.h>
 #include <shira/train/checkpoint.h>
@@ -55,8 +55,8 @@ struct TrainerParts {
   TrainingMethod& method;
   Objective& objective;
   Optimizer& optimizer;
-  DataLoader& train;
-  DataLoader* validation = nullptr;
+  BatchSource& train;
+  BatchSource* validation = nullptr;
   /// Writes what the run is for (an adapter, a checkpoint) into an existing directory.
   std::function<void(const std::filesystem::path&)> save_result;
   /// What the model makes of the run's prompts now; asked at every evaluation. May be empty.
