@@ -65,7 +65,7 @@ missing_packages() {
       has_package "$library" || echo "$library"
     done
   fi
-  for library in libcli11-dev libgmock-dev libgtest-dev libsentencepiece-dev libspdlog-dev \
+  for library in libcli11-dev libgmock-dev libgtest-dev libhwy-dev libsentencepiece-dev libspdlog-dev \
     libstb-dev libxxhash-dev libyaml-cpp-dev nlohmann-json3-dev; do
     has_package "$library" || echo "$library"
   done

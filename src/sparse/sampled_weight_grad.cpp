@@ -1,16 +1,120 @@
-// The readable form: the dense product of one layer, gathered and freed. Operands are widened
-// first, so that a bfloat16 model's gradient is never rounded to bfloat16.
+// Three forms of one product, by what was measured to be the fastest (docs/benchmarks.md): the
+// sampled kernel for scattered entries; a small dense product for rows that are masked whole, as
+// struct masks have them; the dense product of the layer, gathered and freed, for dense masks and
+// wherever there is no kernel. 16-bit operands are widened first, so that a bfloat16 model's
+// gradient is never rounded to bfloat16.
+#include <shira/kernels/sampled_product.h>
 #include <shira/sparse/sampled_weight_grad.h>
+#include <shira/sparse/tensor_file.h>
 
 #include <ATen/Functions.h>
 
+#include <algorithm>
+#include <span>
+#include <vector>
+
 namespace shira {
+namespace {
+
+/// Above this share of the entries the dense product wins.
+constexpr double kDenseShare = 0.4;
+
+using Indices = std::span<const std::int32_t>;
+
+torch::Tensor dense_then_gather(const torch::Tensor& grad, const torch::Tensor& input,
+                                const torch::Tensor& indices) {
+  const auto dtype = at::promote_types(grad.scalar_type(), torch::kFloat32);
+  const torch::Tensor dense = at::mm(grad.to(dtype).t(), input.to(dtype));  // (out, in)
+  return dense.view({-1}).index_select(0, indices);
+}
+
+TokenMatrix token_matrix(const torch::Tensor& tensor) {
+  return {tensor.const_data_ptr(), to_dtype(tensor.scalar_type()), tensor.size(1)};
+}
+
+torch::Tensor sampled_entries(const torch::Tensor& grad, const torch::Tensor& input,
+                              Indices indices) {
+  torch::Tensor values =
+      at::empty({static_cast<std::int64_t>(indices.size())}, grad.options().dtype(torch::kFloat32));
+  sampled_product(token_matrix(grad), token_matrix(input), grad.size(0), indices,
+                  values.mutable_data_ptr<float>());
+  return values;
+}
+
+/// A row of which every entry is masked: the entries from `begin` on.
+struct WholeRow {
+  std::int64_t row;
+  std::size_t begin;
+};
+
+std::vector<WholeRow> find_whole_rows(Indices indices, std::int64_t columns) {
+  const auto width = static_cast<std::size_t>(columns);
+  std::vector<WholeRow> found;
+  std::size_t k = 0;
+  while (k + width <= indices.size()) {
+    const std::int64_t row = indices[k] / columns;
+    if (indices[k + width - 1] == row * columns + columns - 1) found.push_back({row, k});
+    const Indices possible = indices.subspan(k, width);
+    k += static_cast<std::size_t>(std::ranges::lower_bound(possible, (row + 1) * columns) -
+                                  possible.begin());
+  }
+  return found;
+}
+
+/// The rows of the weight's gradient, (rows, in) float32.
+torch::Tensor whole_row_grads(const torch::Tensor& grad, const torch::Tensor& input,
+                              const std::vector<WholeRow>& rows) {
+  const torch::Tensor numbers = at::empty({static_cast<std::int64_t>(rows.size())}, torch::kInt64);
+  std::ranges::transform(rows, numbers.mutable_data_ptr<std::int64_t>(), &WholeRow::row);
+  return at::mm(grad.index_select(1, numbers).to(torch::kFloat32).t(), input.to(torch::kFloat32));
+}
+
+torch::Tensor with_whole_rows(const torch::Tensor& grad, const torch::Tensor& input,
+                              Indices indices, const std::vector<WholeRow>& rows) {
+  std::vector<std::int32_t> others;     // the indices outside of the whole rows
+  std::vector<std::int64_t> stretches;  // how many of them before each whole row, and at the end
+  std::size_t at = 0;
+  const auto take_until = [&](std::size_t end) {
+    others.insert(others.end(), indices.begin() + at, indices.begin() + end);
+    stretches.push_back(static_cast<std::int64_t>(end - at));
+  };
+  for (const WholeRow& row : rows) {
+    take_until(row.begin);
+    at = row.begin + static_cast<std::size_t>(input.size(1));
+  }
+  take_until(indices.size());
+
+  const torch::Tensor row_grads = whole_row_grads(grad, input, rows);
+  const auto other_grads = sampled_entries(grad, input, others).split_with_sizes(stretches);
+  std::vector<torch::Tensor> pieces = {other_grads.front()};
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    pieces.push_back(row_grads[static_cast<std::int64_t>(i)]);
+    pieces.push_back(other_grads[i + 1]);
+  }
+  return at::cat(pieces);
+}
+
+bool has_kernel(const torch::Tensor& grad, const torch::Tensor& input) {
+  const auto dtype = grad.scalar_type();
+  return grad.is_cpu() && dtype == input.scalar_type() &&
+         (dtype == torch::kFloat32 || dtype == torch::kBFloat16);
+}
+
+}  // namespace
 
 torch::Tensor sampled_weight_grad(const torch::Tensor& grad, const torch::Tensor& input,
                                   const torch::Tensor& indices) {
-  const auto dtype = grad.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
-  const torch::Tensor dense = at::mm(grad.to(dtype).t(), input.to(dtype));  // (out, in)
-  return dense.view({-1}).index_select(0, indices);
+  const double share = static_cast<double>(indices.numel()) /
+                       (static_cast<double>(grad.size(1)) * static_cast<double>(input.size(1)));
+  if (!has_kernel(grad, input) || share > kDenseShare) {
+    return dense_then_gather(grad, input, indices);
+  }
+  const Indices span(indices.const_data_ptr<std::int32_t>(),
+                     static_cast<std::size_t>(indices.numel()));
+  const auto rows = find_whole_rows(span, input.size(1));
+  const torch::Tensor dense_grad = grad.contiguous(), dense_input = input.contiguous();
+  if (rows.empty()) return sampled_entries(dense_grad, dense_input, span);
+  return with_whole_rows(dense_grad, dense_input, span, rows);
 }
 
 }  // namespace shira
