@@ -3,7 +3,6 @@
 #include <shira/nn/linear.h>
 
 #include <ATen/Functions.h>
-#include <ATen/Version.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <optional>
@@ -13,21 +12,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-/// Below this many rows reading the 16-bit weight once beats converting it.
-constexpr std::int64_t kFewRows = 12;
-
-bool has_bfloat16_arithmetic() {
-  static const bool has = at::get_cpu_capability().starts_with("AVX512");
-  return has;
-}
-
-/// Whether `weight`'s dtype is emulated in products with `input`.
-bool is_emulated(const torch::Tensor& weight, const torch::Tensor& input) {
-  const bool slow_dtype = weight.scalar_type() == torch::kFloat16 ||
-                          (weight.scalar_type() == torch::kBFloat16 && !has_bfloat16_arithmetic());
-  return slow_dtype && weight.is_cpu() && input.numel() > kFewRows * input.size(-1);
-}
 
 std::optional<torch::Tensor> as_optional(const torch::Tensor& tensor) {
   return tensor.defined() ? std::optional(tensor) : std::nullopt;
@@ -50,14 +34,6 @@ class FrozenLinearFunction : public torch::autograd::Function<FrozenLinearFuncti
 };
 
 }  // namespace
-
-torch::Tensor fast_linear(const torch::Tensor& input, const torch::Tensor& weight,
-                          const torch::Tensor& bias) {
-  if (!is_emulated(weight, input)) return at::linear(input, weight, as_optional(bias));
-  const torch::Tensor wide_bias = bias.defined() ? bias.to(torch::kFloat32) : bias;
-  return at::linear(input.to(torch::kFloat32), weight.to(torch::kFloat32), as_optional(wide_bias))
-      .to(weight.scalar_type());
-}
 
 LinearImpl::LinearImpl(torch::Tensor weight_in, torch::Tensor bias_in) {
   weight = register_parameter("weight", std::move(weight_in), /*requires_grad=*/false);

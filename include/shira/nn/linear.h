@@ -3,6 +3,7 @@
 #pragma once
 
 #include <shira/base/export.h>
+#include <shira/nn/fast_linear.h>
 
 #include <torch/nn/module.h>
 #include <torch/nn/pimpl.h>
@@ -11,12 +12,6 @@
 #include <memory>
 
 namespace shira::nn {
-
-/// input W^T + b, rounded to the operands' dtype: `input` (..., in), `weight` (out, in), `bias`
-/// (out) or undefined. Like at::linear, but computed in float32 where the CPU has no arithmetic of
-/// that dtype: there LibTorch's 16-bit products are 6 to 130 times slower.
-SHIRA_API torch::Tensor fast_linear(const torch::Tensor& input, const torch::Tensor& weight,
-                                    const torch::Tensor& bias = {});
 
 /// What takes over a Linear's forward.
 class SHIRA_API LinearPlug {
