@@ -11,14 +11,16 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <type_traits>
 #include <vector>
 
+// clang-format off: foreach_target.h includes this file again, and the others need it first
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "src/kernels/sampled_product.cpp"
-#include <hwy/aligned_allocator.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+#include <hwy/aligned_allocator.h>
+#include "float_vectors-inl.h"
+// clang-format on
 
 #ifndef SHIRA_KERNELS_SAMPLED_PRODUCT_ONCE
 #define SHIRA_KERNELS_SAMPLED_PRODUCT_ONCE
@@ -56,23 +58,12 @@ struct SampledBlock {
 
 HWY_BEFORE_NAMESPACE();
 namespace shira {
-namespace {
 namespace HWY_NAMESPACE {
-
-namespace hn = hwy::HWY_NAMESPACE;
+namespace {
 
 using Floats = hn::ScalableTag<float>;
 using Vector = hn::Vec<Floats>;
 using Wide = hn::Repartition<double, Floats>;  // to move two floats as one
-
-template <typename T>
-Vector load_as_float(Floats d, const T* from) {
-  if constexpr (std::is_same_v<T, float>) {
-    return hn::LoadU(d, from);
-  } else {
-    return hn::PromoteTo(d, hn::LoadU(hn::Rebind<T, Floats>(), from));
-  }
-}
 
 inline float as_float(float value) { return value; }
 inline float as_float(hwy::bfloat16_t value) { return hwy::F32FromBF16(value); }
@@ -85,10 +76,10 @@ void transpose_four(const T* from, std::int64_t width, float* out, std::int64_t 
   const Wide wide;
   const hn::FixedTag<float, 4> four;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  const Vector token0 = load_as_float(d, from);
-  const Vector token1 = load_as_float(d, from + width);
-  const Vector token2 = load_as_float(d, from + 2 * width);
-  const Vector token3 = load_as_float(d, from + 3 * width);
+  const Vector token0 = load(d, from);
+  const Vector token1 = load(d, from + width);
+  const Vector token2 = load(d, from + 2 * width);
+  const Vector token3 = load(d, from + 3 * width);
   const auto low01 = hn::BitCast(wide, hn::InterleaveLower(d, token0, token1));
   const auto high01 = hn::BitCast(wide, hn::InterleaveUpper(d, token0, token1));
   const auto low23 = hn::BitCast(wide, hn::InterleaveLower(d, token2, token3));
@@ -245,8 +236,8 @@ void add_rows(const SampledBlock& block, std::int64_t begin, std::int64_t end) {
   }
 }
 
-}  // namespace HWY_NAMESPACE
 }  // namespace
+}  // namespace HWY_NAMESPACE
 }  // namespace shira
 HWY_AFTER_NAMESPACE();
 

@@ -1,5 +1,6 @@
 // One function a layer, in the order of the checkpoint's names.
 #include <shira/models/llama.h>
+#include <shira/nn/silu_product.h>
 
 #include <ATen/Functions.h>
 
@@ -40,17 +41,20 @@ LlamaAttentionImpl::LlamaAttentionImpl(const LlamaConfig& config, const std::str
   o_proj = linear("o_proj", config.hidden_size, width);
 }
 
-/// (B, T, heads * head_dim) -> (B, heads, T, head_dim)
+/// (B, T, heads * head_dim) -> (B, T, heads, head_dim)
 torch::Tensor LlamaAttentionImpl::split_heads(const torch::Tensor& projected) const {
-  return projected.unflatten(-1, {-1, head_dim_}).transpose(1, 2);
+  return projected.unflatten(-1, {-1, head_dim_});
 }
 
 torch::Tensor LlamaAttentionImpl::forward(const torch::Tensor& hidden,
                                           const nn::Rotary::Tables& rotary, nn::KvCacheLayer* cache,
                                           const nn::AttentionPattern& pattern) {
-  const torch::Tensor query = nn::apply_rotary(split_heads(q_proj->forward(hidden)), rotary);
-  torch::Tensor key = nn::apply_rotary(split_heads(k_proj->forward(hidden)), rotary);
-  torch::Tensor value = split_heads(v_proj->forward(hidden));
+  // (B, T, heads, head_dim), seen by attention as (B, heads, T, head_dim)
+  const torch::Tensor query =
+      nn::apply_rotary(split_heads(q_proj->forward(hidden)), rotary).transpose(1, 2);
+  torch::Tensor key =
+      nn::apply_rotary(split_heads(k_proj->forward(hidden)), rotary).transpose(1, 2);
+  torch::Tensor value = split_heads(v_proj->forward(hidden)).transpose(1, 2);
   if (cache != nullptr) {
     cache->append(key, value);
     key = cache->keys();
@@ -71,7 +75,7 @@ LlamaMlpImpl::LlamaMlpImpl(const LlamaConfig& config, const std::string& prefix,
 }
 
 torch::Tensor LlamaMlpImpl::forward(const torch::Tensor& hidden) {
-  return down_proj->forward(at::silu(gate_proj->forward(hidden)) * up_proj->forward(hidden));
+  return down_proj->forward(nn::silu_product(gate_proj->forward(hidden), up_proj->forward(hidden)));
 }
 
 LlamaBlockImpl::LlamaBlockImpl(const LlamaConfig& config, const std::string& prefix,

@@ -1,9 +1,49 @@
-// Plain forms, correct in every dtype.
+// The norm has a kernel for a frozen weight; LibTorch's operations serve the other cases.
+#include "float_kernels.h"
+
+#include <shira/kernels/rms_norm.h>
 #include <shira/nn/layers.h>
+#include <shira/sparse/tensor_file.h>
 
 #include <ATen/Functions.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 namespace shira::nn {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+NormShape norm_shape(const torch::Tensor& input) {
+  const std::int64_t width = input.size(-1);
+  return {to_dtype(input.scalar_type()), input.numel() / width, width};
+}
+
+/// A gradient for the input alone.
+class RmsNormFunction : public torch::autograd::Function<RmsNormFunction> {
+ public:
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input,
+                               const torch::Tensor& weight, double eps) {
+    context->save_for_backward({input, weight});
+    context->saved_data["eps"] = eps;
+    torch::Tensor out = at::empty_like(input);
+    rms_norm(norm_shape(input), input.const_data_ptr(), weight.const_data_ptr(), eps,
+             out.mutable_data_ptr());
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    const variable_list saved = context->get_saved_variables();
+    const torch::Tensor &input = saved[0], &weight = saved[1], grad = grads[0].contiguous();
+    torch::Tensor input_grad = at::empty_like(input);
+    rms_norm_backward(norm_shape(input), grad.const_data_ptr(), input.const_data_ptr(),
+                      weight.const_data_ptr(), context->saved_data["eps"].toDouble(),
+                      input_grad.mutable_data_ptr());
+    return {input_grad, {}, {}};
+  }
+};
+
+}  // namespace
 
 EmbeddingImpl::EmbeddingImpl(torch::Tensor weight_in) {
   weight = register_parameter("weight", std::move(weight_in), /*requires_grad=*/false);
@@ -18,6 +58,10 @@ RmsNormImpl::RmsNormImpl(torch::Tensor weight_in, double eps_in) : eps(eps_in) {
 }
 
 torch::Tensor RmsNormImpl::forward(const torch::Tensor& input) {
+  if (has_float_kernels(input) && !weight.requires_grad() &&
+      weight.scalar_type() == input.scalar_type()) {
+    return RmsNormFunction::apply(input.contiguous(), weight, eps);
+  }
   const auto wide = at::promote_types(input.scalar_type(), torch::kFloat32);
   const torch::Tensor x = input.to(wide);
   const torch::Tensor scale = at::rsqrt(x.square().mean({-1}, /*keepdim=*/true) + eps);

@@ -1,8 +1,13 @@
 // Frequencies and angles stay in float32 (as transformers computes them); only the finished tables
 // take the model's dtype.
+#include "float_kernels.h"
+
+#include <shira/kernels/rotary.h>
 #include <shira/nn/rotary.h>
+#include <shira/sparse/tensor_file.h>
 
 #include <ATen/Functions.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <numbers>
 
@@ -26,6 +31,34 @@ torch::Tensor scale_llama3(const torch::Tensor& frequencies, const Llama3RopeSca
   return at::where(between, smoothed, slowed);
 }
 
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+torch::Tensor rotated(const torch::Tensor& x, const torch::Tensor& cos, const torch::Tensor& sin,
+                      Turn turn) {
+  const RotaryShape shape = {to_dtype(x.scalar_type()), x.size(0) * x.size(1), x.size(2), x.size(3),
+                             cos.numel() / x.size(3)};
+  torch::Tensor out = at::empty_like(x);
+  rotate(shape, x.const_data_ptr(), cos.const_data_ptr(), sin.const_data_ptr(), turn,
+         out.mutable_data_ptr());
+  return out;
+}
+
+/// The backward pass turns the gradient back; nothing but the tables is kept for it.
+class RotaryFunction : public torch::autograd::Function<RotaryFunction> {
+ public:
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& x,
+                               const torch::Tensor& cos, const torch::Tensor& sin) {
+    context->save_for_backward({cos, sin});
+    return rotated(x, cos, sin, Turn::kForward);
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    const variable_list saved = context->get_saved_variables();
+    return {rotated(grads[0].contiguous(), saved[0], saved[1], Turn::kBack), {}, {}};
+  }
+};
+
 torch::Tensor rotate_half(const torch::Tensor& x) {
   const auto halves = x.chunk(2, -1);
   return at::cat({-halves[1], halves[0]}, -1);
@@ -41,8 +74,7 @@ Rotary::Rotary(std::int64_t head_dim, double theta, std::optional<Llama3RopeScal
 }
 
 Rotary::Tables Rotary::tables(const torch::Tensor& positions, torch::ScalarType dtype) const {
-  const torch::Tensor places = positions.dim() == 2 ? positions.unsqueeze(1) : positions;
-  const torch::Tensor angles = places.to(torch::kFloat32).unsqueeze(-1) * inverse_frequencies_;
+  const torch::Tensor angles = positions.to(torch::kFloat32).unsqueeze(-1) * inverse_frequencies_;
   const torch::Tensor both = at::cat({angles, angles}, -1);
   return {both.cos().to(dtype), both.sin().to(dtype)};
 }
@@ -53,7 +85,11 @@ Rotary::Tables Rotary::tables(std::int64_t start, std::int64_t length,
 }
 
 torch::Tensor apply_rotary(const torch::Tensor& x, const Rotary::Tables& tables) {
-  return x * tables.cos + rotate_half(x) * tables.sin;
+  if (has_float_kernels(x)) {
+    return RotaryFunction::apply(x.contiguous(), tables.cos.contiguous(), tables.sin.contiguous());
+  }
+  const torch::Tensor cos = tables.cos.unsqueeze(-2), sin = tables.sin.unsqueeze(-2);
+  return x * cos + rotate_half(x) * sin;
 }
 
 }  // namespace shira::nn

@@ -1,6 +1,7 @@
 // The loss of a language model, in sums, so that padding and accumulation weigh every token alike.
 #include <shira/base/error.h>
 #include <shira/data/dataset.h>
+#include <shira/nn/linear_cross_entropy.h>
 #include <shira/tasks/batch_layout.h>
 #include <shira/tasks/causal_lm.h>
 
@@ -14,18 +15,27 @@ void check_tokenizer(const Llama& model, const Tokenizer& tokenizer) {
               model->config.vocab_size, ": they do not belong together.");
 }
 
-torch::Tensor next_token_loss_sum(const torch::Tensor& logits, const torch::Tensor& labels) {
+torch::Tensor next_token_loss_sum(Llama& model, const torch::Tensor& hidden,
+                                  const torch::Tensor& labels) {
   const std::int64_t predictions = labels.size(1) - 1;
-  const auto wide = at::promote_types(logits.scalar_type(), torch::kFloat32);
-  const torch::Tensor flat = logits.narrow(1, 0, predictions).to(wide).flatten(0, 1);
-  return at::cross_entropy_loss(flat, labels.narrow(1, 1, predictions).flatten(),
-                                /*weight=*/{}, at::Reduction::Sum, kIgnoreLabel);
+  const torch::Tensor targets = labels.narrow(1, 1, predictions).flatten();
+  const torch::Tensor counted = (targets != kIgnoreLabel).nonzero().squeeze(1);
+  const torch::Tensor rows =
+      hidden.narrow(1, 0, predictions).flatten(0, 1).index_select(0, counted);
+  const torch::Tensor counted_targets = targets.index_select(0, counted);
+  const nn::Linear& head = model->lm_head;
+  if (!head->plug && !head->weight.requires_grad()) {
+    return nn::linear_cross_entropy(rows, head->weight, counted_targets);
+  }
+  const auto wide = at::promote_types(hidden.scalar_type(), torch::kFloat32);
+  return at::cross_entropy_loss(model->logits(rows).to(wide), counted_targets, /*weight=*/{},
+                                at::Reduction::Sum);
 }
 
 torch::Tensor CausalLmObjective::loss_sum(const Batch& batch) {
   const torch::Tensor hidden =
       model_->hidden(batch.at("input_ids"), /*cache=*/nullptr, layout_of(batch));
-  return next_token_loss_sum(model_->logits(hidden), batch.at("labels"));
+  return next_token_loss_sum(model_, hidden, batch.at("labels"));
 }
 
 std::int64_t CausalLmObjective::term_count(const Batch& batch) const {

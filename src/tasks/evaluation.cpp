@@ -26,7 +26,7 @@ Perplexity evaluate_perplexity(Llama& model, const TokenIds& ids, std::int64_t w
   double sum = 0.0;
   for (std::int64_t begin = 0; begin < count; begin += batch) {
     const torch::Tensor rows = windows.narrow(0, begin, std::min(batch, count - begin));
-    sum += next_token_loss_sum(model->logits(model->hidden(rows)), rows).item<double>();
+    sum += next_token_loss_sum(model, model->hidden(rows), rows).item<double>();
   }
   const std::int64_t tokens = count * (window - 1);
   const double nll = sum / static_cast<double>(tokens);

@@ -132,11 +132,12 @@ VerifyReport verify(Llama& model, const std::filesystem::path& path, double tole
   const Reference reference(path);
   const Batch batch = reference.batch(model);
   FullTraining training(*model);
-  const torch::Tensor logits = model->logits(model->hidden(batch.at("input_ids")));
+  const torch::Tensor hidden = model->hidden(batch.at("input_ids"));
+  const torch::Tensor logits = model->logits(hidden.detach());
   CausalLmObjective objective(model);
   const auto terms = std::max<std::int64_t>(objective.term_count(batch), 1);
   const torch::Tensor loss =
-      next_token_loss_sum(logits, batch.at("labels")) / static_cast<double>(terms);
+      next_token_loss_sum(model, hidden, batch.at("labels")) / static_cast<double>(terms);
   loss.backward();
 
   VerifyReport report;

@@ -25,7 +25,7 @@ class SHIRA_API Rotary {
   Rotary(std::int64_t head_dim, double theta, std::optional<Llama3RopeScaling> scaling);
 
   struct Tables {
-    torch::Tensor cos;  // (T, head_dim), or (B, 1, T, head_dim)
+    torch::Tensor cos;  // (T, head_dim), or (B, T, head_dim)
     torch::Tensor sin;
   };
   /// For `positions` (T) or (B, T), in `dtype`.
@@ -37,7 +37,7 @@ class SHIRA_API Rotary {
   torch::Tensor inverse_frequencies_;  // (head_dim / 2), float32
 };
 
-/// Rotates `x` (B, heads, T, head_dim).
+/// Rotates `x` (B, T, heads, head_dim).
 SHIRA_API torch::Tensor apply_rotary(const torch::Tensor& x, const Rotary::Tables& tables);
 
 }  // namespace shira::nn

@@ -30,9 +30,9 @@ class SHIRA_API CausalLmObjective : public Objective {
 /// Error when the tokenizer can give ids that the model does not have.
 SHIRA_API void check_tokenizer(const Llama& model, const Tokenizer& tokenizer);
 
-/// The sum of next-token losses of `logits` (B, T, vocabulary) against `labels` (B, T), in at least
-/// float32.
-SHIRA_API torch::Tensor next_token_loss_sum(const torch::Tensor& logits,
+/// The sum of next-token losses that the model's head makes of `hidden` (B, T, hidden_size) against
+/// `labels` (B, T), in at least float32. Positions without loss do not reach the head.
+SHIRA_API torch::Tensor next_token_loss_sum(Llama& model, const torch::Tensor& hidden,
                                             const torch::Tensor& labels);
 
 }  // namespace shira
