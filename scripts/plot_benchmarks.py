@@ -453,8 +453,8 @@ def draw_training(cases, path, what):
         amounts = [f"{memory(m) / 1e6:,.0f} MB" if what == "memory" else f"{ms(median(m['step']))} ms" for m in methods.values()]
         texts = [f"{ratio:.2f}x  {amount}" for ratio, amount in zip(ratios, amounts)]
         bars(axes, [trained_name(name) for name in methods], ratios, texts, [train_colour(name) for name in methods])
-        axes.axvline(1, color="#5a5a5a", linestyle=":")
-        axes.set_xlim(0, 1.45 * max(ratios))
+        axes.axvline(1, color="#c0c4cc", zorder=0)
+        axes.set_xlim(0, 1.6 * max(ratios))
         axes.set_title(case_name(case), fontsize=10)
     for axes in panels.flat[len(cases) :]:
         axes.set_axis_off()

@@ -79,7 +79,7 @@ def test_training_steps_of_both_engines_do_the_same_work(run):
             assert method["loss"][-1] == method["first_loss"], name
         else:
             assert method["loss"][-1] < method["loss"][0] < method["first_loss"], name
-    # Four steps of AdamW on clipped gradients later.
+    # The losses after two and four steps of AdamW on clipped gradients.
     assert methods["shira full"]["loss"] == pytest.approx(methods["peft full"]["loss"], rel=1e-5)
 
 
