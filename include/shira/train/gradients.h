@@ -1,4 +1,4 @@
-// What happens to gradients in a training step, for the trainer and for loops of one's own.
+// What happens to gradients in a training step: for the trainer, and for what measures its steps.
 #pragma once
 
 #include <shira/base/export.h>
