@@ -16,11 +16,10 @@ struct FollowOptions {
   int rounds = 5;
 };
 
-/// Prints {"facts": ...} after a round that does not count, then one line of JSON a round; on
-/// stderr a table of all that the rounds have in common: {"group": {"what": milliseconds}}.
-inline void run_rounds(const FollowOptions& options, const Json& facts,
-                       const std::function<Json()>& round) {
-  round();
+/// Prints {"facts": ...}, then one line of JSON a round; on stderr a table of all that the rounds
+/// have in common: {"group": {"what": milliseconds}}.
+inline void run_counted_rounds(const FollowOptions& options, const Json& facts,
+                               const std::function<Json()>& round) {
   std::cout << Json{{"facts", facts}}.dump() << std::endl;
   std::map<std::string, Timings> table;
   std::string line;
@@ -36,6 +35,13 @@ inline void run_rounds(const FollowOptions& options, const Json& facts,
   }
   std::cerr << machine() << "\n";
   for (const auto& [what, timings] : table) std::cerr << what << ": " << timings.text() << "\n";
+}
+
+/// After a round that does not count.
+inline void run_rounds(const FollowOptions& options, const Json& facts,
+                       const std::function<Json()>& round) {
+  round();
+  run_counted_rounds(options, facts, round);
 }
 
 }  // namespace shira::benchmarks

@@ -14,8 +14,23 @@ namespace shira::benchmarks {
 
 using NamedShape = std::pair<std::string, std::vector<std::int64_t>>;
 
-/// TinyLlama 1.1B, the same with 10 of its 22 layers (0.57 B), or a model for a smoke test.
+/// A LLaMA 2 of four layers: enough to train on a CPU, with products of the usual shapes.
+inline LlamaConfig four_layers(std::int64_t hidden, std::int64_t intermediate) {
+  LlamaConfig config;
+  config.hidden_size = hidden;
+  config.intermediate_size = intermediate;
+  config.num_hidden_layers = 4;
+  config.num_attention_heads = hidden / 64;
+  config.num_key_value_heads = hidden / 64;
+  config.head_dim = 64;
+  return config;
+}
+
+/// TinyLlama 1.1B, the same with 10 of its 22 layers (0.57 B), four layers of 1024 or 2048, or a
+/// model for a smoke test.
 inline LlamaConfig llama_config(const std::string& name) {
+  if (name == "llama_1024") return four_layers(1024, 2816);
+  if (name == "llama_2048") return four_layers(2048, 5632);
   LlamaConfig config;
   config.hidden_size = 2048;
   config.intermediate_size = 5632;

@@ -3,7 +3,7 @@
 
 usage: plot_benchmarks.py docs/benchmarks
 
-Reads DIR/{switch,model,inference,model_cuda}.json (those that there are), writes PNG pictures beside them, and replaces what stands
+Reads DIR/{switch,model,inference,train,model_cuda}.json (those that there are), writes PNG pictures beside them, and replaces what stands
 between the two "figures" comments of the page DIR.md, which starts as a copy of docs/benchmarks.md. Needs matplotlib
 (scripts/setup.sh --tests).
 """
@@ -34,6 +34,10 @@ LOOKS = {
 }
 METHODS = {"base": "base", "shira": "SHiRA", "lora_fused": "LoRA, fused"}
 METHODS |= {"lora_unfused": "LoRA, unfused", "dora_unfused": "DoRA, unfused"}
+TRAINED = {"frozen": "frozen pass", "shira": "SHiRA", "lora": "LoRA", "dora": "DoRA"}
+TRAINED |= {"supertuning": "Super-Tuning", "full": "full"}
+# Ours over a peer's in the same case: (what, against, at most).
+TRAIN_TARGETS = (("step", "peft lora", 0.8), ("step", "peft shira", 0.7), ("step", "peft frozen", 1.0), ("memory", "peft lora", 0.6))
 STAGES = ("load", "fuse", "unfuse", "unload", "ready", "switch")
 
 
@@ -99,6 +103,21 @@ def paired(rounds, method, what):
     return median(time / base for time, base in pairs)
 
 
+def train_ratio(case, what, name, against):
+    """A method's time (the median over rounds) or memory over another's; None where one was not measured."""
+    methods = case["methods"]
+    if name not in methods or against not in methods:
+        return None
+    if what == "memory":
+        return memory(methods[name]) / memory(methods[against])
+    pairs = zip(methods[name]["step"], methods[against]["step"])
+    return median(ours / peer for ours, peer in pairs)
+
+
+def memory(method):
+    return max(method["peak_above_base"])
+
+
 # --- The table of targets -----------------------------------------------------------------------
 
 
@@ -158,7 +177,20 @@ def inference_targets(result):
     return lines
 
 
-def target_table(switching, models, inference):
+def train_targets(cases):
+    lines = []
+    for dtype in ("float32", "bfloat16"):
+        for what, against, target in TRAIN_TARGETS:
+            ratios = [train_ratio(case, what, "shira shira", against) for case in cases if case["facts"]["dtype"] == dtype]
+            if ratios := [ratio for ratio in ratios if ratio is not None]:
+                title = {"step": "a training step's time", "memory": "a training step's memory above the base"}[what]
+                shapes = f"{len(ratios)} shape{'s' * (len(ratios) > 1)}"
+                measured = f"{min(ratios):.2f}x to {max(ratios):.2f}x"
+                lines.append(row(f"{title}, {dtype}, {shapes}", trained_name(against), f"<= {target}x", measured, max(ratios) <= target))
+    return lines
+
+
+def target_table(switching, models, inference, train):
     lines = ["| what | against | target | measured | met |", "|---|---|---|---|---|"]
     if switching:
         lines += switch_targets(switching)
@@ -166,6 +198,7 @@ def target_table(switching, models, inference):
         lines += model_targets(model)
     if inference:
         lines += inference_targets(inference)
+    lines += train_targets(train)
     return "\n".join(lines)
 
 
@@ -236,6 +269,42 @@ def inference_table(result):
                     cells += [with_spread(speeds), percent(paired(rounds, method, what))]
                 lines.append(f"| {name}: {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def trained_name(name):
+    """"peft lora" as a reader knows it."""
+    engine, method = name.split()
+    if engine == "peft":
+        engine = "transformers" if method in ("frozen", "full") else "PEFT"
+    return f"{engine}: {TRAINED[method]}"
+
+
+def case_name(case):
+    facts = case["facts"]
+    return f"{facts['model']}, {facts['dtype']}, {facts['batch']} x {facts['length']} tokens"
+
+
+def train_table(case):
+    heads = ("trained", "step, ms", "over PEFT LoRA", "over the frozen pass", "memory above the base, MB", "over PEFT LoRA")
+    lines = [f"| {case_name(case)} | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
+    for name, method in case["methods"].items():
+        ratios = [train_ratio(case, what, name, against) for what, against in (("step", "peft lora"), ("step", "peft frozen"), ("memory", "peft lora"))]
+        time_over_lora, time_over_frozen, memory_over_lora = ["" if ratio is None else f"{ratio:.2f}x" for ratio in ratios]
+        label = f"**{trained_name(name)}**" if name == "shira shira" else trained_name(name)
+        cells = (f"{method['trained']:,}", with_spread(method["step"]), time_over_lora, time_over_frozen, f"{memory(method) / 1e6:,.0f}", memory_over_lora)
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def first_loss_line(cases):
+    """That both engines do the same work."""
+    worst = {}
+    for case in cases:
+        losses = [method["first_loss"] for method in case["methods"].values()]
+        dtype = case["facts"]["dtype"]
+        worst[dtype] = max(worst.get(dtype, 0), (max(losses) - min(losses)) / min(losses))
+    texts = [f"{difference:.1g} in {dtype}" for dtype, difference in worst.items()]
+    return f"All methods of a shape start from the same weights; their first losses differ by at most {' and '.join(texts)}."
 
 
 def machine_line(facts):
@@ -374,13 +443,39 @@ def draw_inference(result, path):
     save(figure, path)
 
 
+def draw_training(cases, path, what):
+    """A panel a case: every method's time or memory over PEFT LoRA's."""
+    lines = (len(cases) + 1) // 2
+    figure, panels = plt.subplots(lines, 2, figsize=(11, 3.1 * lines), layout="constrained", squeeze=False)
+    for axes, case in zip(panels.flat, cases):
+        methods = case["methods"]
+        ratios = [train_ratio(case, what, name, "peft lora") for name in methods]
+        amounts = [f"{memory(m) / 1e6:,.0f} MB" if what == "memory" else f"{ms(median(m['step']))} ms" for m in methods.values()]
+        texts = [f"{ratio:.2f}x  {amount}" for ratio, amount in zip(ratios, amounts)]
+        bars(axes, [trained_name(name) for name in methods], ratios, texts, [train_colour(name) for name in methods])
+        axes.axvline(1, color="#c0c4cc", zorder=0)
+        axes.set_xlim(0, 1.6 * max(ratios))
+        axes.set_title(case_name(case), fontsize=10)
+    for axes in panels.flat[len(cases) :]:
+        axes.set_axis_off()
+    figure.supxlabel({"step": "time of a step, PEFT LoRA = 1", "memory": "memory above the base, PEFT LoRA = 1"}[what])
+    save(figure, path)
+
+
+def train_colour(name):
+    engine, method = name.split()
+    if method == "frozen":
+        return "#9a9a9a"
+    return "#0072b2" if engine == "shira" else "#d55e00"
+
+
 # --- The page -----------------------------------------------------------------------------------
 
 
-def sections(directory, switching, models, inference, models_cuda):
+def sections(directory, switching, models, inference, train, models_cuda):
     """Draws the pictures; yields the page's parts."""
     name = directory.name
-    yield "### Measured and targets\n\n" + target_table(switching, models, inference)
+    yield "### Measured and targets\n\n" + target_table(switching, models, inference, train)
     if switching:
         draw_dimensions(switching, directory / "dimensions.png")
         draw_budgets(switching, directory / "budgets.png")
@@ -406,6 +501,15 @@ def sections(directory, switching, models, inference, models_cuda):
             f"### Inference\n\n{machine_line(facts)} {facts['model']}, {facts['dtype']}, prompt of {facts['prompt']} tokens.\n\n"
             f"![inference]({name}/inference.png)\n\n{inference_table(inference)}"
         )
+    if train:
+        for what in ("step", "memory"):
+            draw_training(train, directory / f"train_{what}.png", what)
+        peer = train[0]["peer"]
+        yield (
+            f"### Training\n\n{machine_line(train[0]['facts'])} PEFT {peer['peft']}, transformers {peer['transformers']}, attention: {peer['attention']}. "
+            f"{first_loss_line(train)}\n\n![time of a step]({name}/train_step.png)\n\n![memory of a step]({name}/train_memory.png)"
+        )
+        yield from (train_table(case) for case in train)
 
 
 def fill_page(page, text):
@@ -428,8 +532,9 @@ def main():
     switching = Switching(measured) if measured else None
     models = read(directory / "model.json") or []
     inference = read(directory / "inference.json")
+    train = read(directory / "train.json") or []
     models_cuda = read(directory / "model_cuda.json")
-    parts = sections(directory, switching, models, inference, models_cuda)
+    parts = sections(directory, switching, models, inference, train, models_cuda)
     fill_page(directory.with_suffix(".md"), "\n\n".join(parts))
 
 

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Runs the benchmarks of switching and inference with their peers and writes docs/benchmarks.md: one command for all of it.
+"""Runs the benchmarks of switching, inference and training with their peers and writes docs/benchmarks.md: one command for all of it.
 
-usage: run_benchmarks.py [--only switch,model,inference,model_cuda] [--rounds N] [--threads N] [--out docs/benchmarks]
+usage: run_benchmarks.py [--only switch,model,inference,train,model_cuda] [--rounds N] [--threads N] [--out docs/benchmarks]
        run_benchmarks.py --quick --out build/benchmarks         small models, seconds: shows that everything runs
 
-Builds build/bin/benchmark_*, runs benchmark_switch, and lets benchmark_switch_model and benchmark_inference take turns with
-their Python peers, round by round, so that a busy machine slows both. Results go to OUT/{switch,model,inference}.json; then
-scripts/plot_benchmarks.py makes the pictures and fills the page OUT.md. Needs .venv with the packages of
-scripts/requirements-test.txt, 14 GB of free memory, and a quiet machine for about 25
-minutes (two cores). --only keeps the other parts' results of an earlier run; model_cuda, the models on a CUDA device, runs
-where it is asked for alone.
+Builds build/bin/benchmark_*, runs benchmark_switch, and lets benchmark_switch_model, benchmark_inference and
+benchmark_train_step take turns with their Python peers, round by round, so that a busy machine slows all. Results go to
+OUT/{switch,model,inference,train}.json; then scripts/plot_benchmarks.py makes the pictures and fills the page OUT.md. Needs .venv
+with the packages of scripts/requirements-test.txt, 20 GB of free memory, and a quiet machine for about 50 minutes (two cores),
+half of it for training. --only keeps the other parts' results of an earlier run; model_cuda, the models on a CUDA device, runs where
+it is asked for alone.
 """
 
 import argparse
@@ -21,12 +21,48 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BIN = ROOT / "build" / "bin"
-PARTS = ("switch", "model", "inference", "model_cuda")
+PARTS = ("switch", "model", "inference", "train", "model_cuda")
+
+
+class TrainCase(NamedTuple):
+    """One shape that all methods train, each in a process of its own; the processes of a case are there at once."""
+
+    model: str
+    dtype: str
+    batch: int
+    length: int
+    rank: int  # LoRA's; the sparse methods train r * (in + out) entries a layer
+    steps: int  # of a round
+    rounds: int
+    ours: tuple  # methods of benchmark_train_step
+    peer: tuple  # methods of benchmark_peft_train.py
+
+
+# PEFT's LoRA, which the others are compared with, is in every case. The ranks are 1 % of the targets.
+ADAPTERS = ("frozen", "lora", "shira", "supertuning", "dora")
+MAIN = ("frozen", "lora", "shira")  # of cases with steps of half a minute
+TRAIN = [
+    TrainCase("llama_1024", "float32", 4, 256, 7, 1, 4, ("frozen", "shira", "full"), (*ADAPTERS, "full")),
+    TrainCase("llama_1024", "bfloat16", 4, 256, 7, 1, 4, ("frozen", "shira"), (*ADAPTERS, "full")),
+    TrainCase("llama_1024", "float32", 4, 1024, 7, 1, 2, ("frozen", "shira"), MAIN),
+    TrainCase("llama_1024", "bfloat16", 4, 1024, 7, 1, 3, ("frozen", "shira"), ADAPTERS),
+    TrainCase("llama_2048", "float32", 4, 256, 13, 1, 2, ("frozen", "shira"), ADAPTERS),
+    TrainCase("llama_2048", "bfloat16", 4, 256, 13, 1, 3, ("frozen", "shira"), ADAPTERS),
+    TrainCase("llama_2048", "float32", 4, 1024, 13, 1, 2, ("shira",), MAIN),
+    TrainCase("llama_2048", "bfloat16", 4, 1024, 13, 1, 2, ("shira",), MAIN),
+]
+QUICK_TRAIN = [
+    TrainCase("llama_tiny", "float32", 2, 16, 2, 2, 2, ("frozen", "shira", "full"), (*ADAPTERS, "full")),
+    TrainCase("llama_tiny", "bfloat16", 2, 16, 2, 2, 2, ("frozen", "shira"), ("frozen", "lora")),
+]
+SLOW = {"peft dora": 2}  # rounds
 FULL = {
     "rounds": {"switch": 5, "model": 5, "inference": 7, "model_cuda": 5},
+    "train": TRAIN,
     "switch": [],
     "model": [
         ("llama_1b", "bfloat16", "lora_r32,lora_r32_narrow,lora_r64,shira"),
@@ -40,6 +76,7 @@ FULL = {
 }
 QUICK = {
     "rounds": {"switch": 2, "model": 2, "inference": 2, "model_cuda": 2},
+    "train": QUICK_TRAIN,
     "switch": ["--quick"],
     "model": [
         ("llama_tiny", "bfloat16", "lora_r4,lora_r4_narrow,shira"),
@@ -83,30 +120,36 @@ class Follower:
         raise SystemExit(f"{self.log.read()[-2000:]}\nfailed: {' '.join(self.command)}")
 
 
-def take_turns(ours, peer, rounds):
-    """{"shira", "peft": {method: {what: [a number for each round]}}}; which goes first changes from round to round.
+def take_turns(followers, rounds):
+    """{name: {method: {what: [a number for each round]}}} of {name: follower}; which goes first changes from round to round.
 
     A round's number that is no method's is kept as it is: {"changed_tensors": [a number for each round]}.
     """
-    results = {"shira": {}, "peft": {}}
-    turns = [("shira", ours), ("peft", peer)]
+    results = {name: {} for name in followers}
+    names = list(followers)
     for number in range(rounds):
-        for name, follower in turns if number % 2 == 0 else reversed(turns):
-            for method, values in follower.round().items():
-                if not isinstance(values, dict):
-                    results[name].setdefault(method, []).append(values)
-                    continue
-                into = results[name].setdefault(method, {})
-                for what, value in values.items():
-                    into.setdefault(what, []).append(float(f"{value:.4g}"))
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            if number < SLOW.get(name, rounds):
+                add_round(results[name], followers[name].round())
         print(f"  round {number + 1} of {rounds}", flush=True)
-    ours.close()
-    peer.close()
+    for follower in followers.values():
+        follower.close()
     return results
 
 
+def add_round(results, round_):
+    for method, values in round_.items():
+        if not isinstance(values, dict):
+            results.setdefault(method, []).append(values)
+            continue
+        into = results.setdefault(method, {})
+        for what, value in values.items():
+            into.setdefault(what, []).append(float(f"{value:.4g}"))
+
+
 def compare(ours, peer, rounds):
-    result = {"facts": ours.facts(), "peer": peer.facts(), "rounds": take_turns(ours, peer, rounds)}
+    result = {"facts": ours.facts(), "peer": peer.facts(), "rounds": take_turns({"shira": ours, "peft": peer}, rounds)}
     result["facts"]["load_at_the_end"] = f"{os.getloadavg()[0]:.2f}"
     return result
 
@@ -151,6 +194,49 @@ def run_inference(args, scale, rounds):
     write_json(args.out / "inference.json", result)
 
 
+def train_followers(args, case, work):
+    """Starts the methods' processes, named "peft lora", with their facts. One at a time: each begins with a step."""
+    options = ["--dtype", case.dtype, "--batch", case.batch, "--length", case.length, "--rank", case.rank]
+    options += ["--steps", case.steps, "--threads", args.threads]
+    script = ROOT / "scripts" / "benchmark_peft_train.py"
+    peer = [args.python, script, "--shapes", describe(case.model, work), *options]
+    ours = [BIN / "benchmark_train_step", "--model", case.model, "--base_model", f"{work}/base", *options]
+    commands = {f"peft {method}": [*peer, "--method", method] for method in case.peer}
+    commands |= {f"shira {method}": [*ours, "--method", method] for method in case.ours}
+    followers, facts = {}, {}
+    for name, command in commands.items():
+        # All train the weights of the first.
+        save = [] if followers else ["--save_base", f"{work}/base"]
+        followers[name] = Follower(*command, *save)
+        facts[name] = followers[name].facts()
+        print(f"  {name} is ready", flush=True)
+    return followers, facts
+
+
+def run_train_case(args, case, rounds):
+    with tempfile.TemporaryDirectory() as work:
+        followers, facts = train_followers(args, case, work)
+        measured = take_turns(followers, rounds)
+    shared = {**facts[f"shira {case.ours[0]}"], "load_at_the_end": f"{os.getloadavg()[0]:.2f}"}
+    peer = {package: facts[f"peft {case.peer[0]}"][package] for package in ("peft", "transformers", "torch", "attention")}
+    results = {}
+    for name in sorted(measured, key=lambda name: name.startswith("peft")):  # ours first
+        values, method = measured[name], name.split()[1]
+        values |= values.pop(method)
+        results[name] = {what: facts[name][what] for what in ("trained", "first_loss")} | values
+    for key in ("trained", "first_loss", "mask"):
+        shared.pop(key, None)
+    return {"facts": shared, "peer": peer, "methods": results}
+
+
+def run_train(args, scale, rounds):
+    results = []
+    for case in scale["train"]:
+        print(f"{case.model} {case.dtype}, {case.batch} x {case.length} tokens", flush=True)
+        results.append(run_train_case(args, case, rounds or case.rounds))
+        write_json(args.out / "train.json", results)
+
+
 def write_json(path, value):
     path.write_text(json.dumps(value, indent=1) + "\n")
 
@@ -158,15 +244,15 @@ def write_json(path, value):
 def build():
     preset = ["cmake", "--preset", "default", "-DSHIRA_BUILD_BENCHMARKS=ON", "--log-level=NOTICE"]
     subprocess.run(preset, cwd=ROOT, check=True)
-    targets = ["benchmark_switch", "benchmark_switch_model", "benchmark_inference"]
+    targets = ["benchmark_switch", "benchmark_switch_model", "benchmark_inference", "benchmark_train_step"]
     command = ["cmake", "--build", "--preset", "default", "--target", *targets]
     subprocess.run(command, cwd=ROOT, check=True)
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", type=lambda text: text.split(","), default=PARTS[:3])
-    parser.add_argument("--rounds", type=int, help="of every part, instead of 5 to 7")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=PARTS[:4])
+    parser.add_argument("--rounds", type=int, help="of every part, instead of 2 to 7")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "benchmarks")
     parser.add_argument("--quick", action="store_true", help="small models; needs --out")
@@ -188,12 +274,12 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     if not args.no_build:
         build()
-    runs = {"switch": run_switch, "model": run_model, "inference": run_inference}
+    runs = {"switch": run_switch, "model": run_model, "inference": run_inference, "train": run_train}
     runs["model_cuda"] = functools.partial(run_model, part="model_cuda")
     for part in PARTS:
         if part in args.only:
             start = time.monotonic()
-            runs[part](args, scale, args.rounds or scale["rounds"][part])
+            runs[part](args, scale, args.rounds or scale["rounds"].get(part))
             print(f"{part}: {time.monotonic() - start:.0f} s", flush=True)
     plot = [args.python, ROOT / "scripts" / "plot_benchmarks.py", args.out]
     subprocess.run(plot, check=True)

@@ -2,6 +2,7 @@
 // needs its number, the trained tensors and the optimiser's.
 #include <shira/base/error.h>
 #include <shira/base/logging.h>
+#include <shira/train/gradients.h>
 #include <shira/train/trainer.h>
 
 #include <ATen/Functions.h>
@@ -148,12 +149,10 @@ Trainer::Group Trainer::fetch_group() {
 }
 
 double Trainer::backward(const Group& group, std::size_t i, std::int64_t terms) {
-  const torch::Tensor sum = parts_.objective.loss_sum(group.batches[i]);
-  const auto loss = sum.item<double>();
+  const double loss = add_gradients(parts_.objective, group.batches[i], terms);
   SHIRA_CHECK(Error, std::isfinite(loss), "step ", state_.step + 1, ", batch ",
               group.first + static_cast<std::int64_t>(i), " of epoch ", group.epoch,
               ": the loss is ", loss, ". ", advice());
-  (sum / static_cast<double>(terms)).backward();
   return loss;
 }
 
@@ -166,25 +165,6 @@ std::string Trainer::advice() const {
                      : std::string("No checkpoint had been saved."));
 }
 
-double Trainer::clip_gradients() {
-  std::vector<torch::Tensor> norms;
-  std::vector<torch::Tensor> grads;
-  for (const auto& [name, parameter] : parts_.method.parameters()) {
-    SHIRA_CHECK(Error, parameter.grad().defined(), "no gradient reached ", name,
-                ": the objective does not depend on it. Leave it out of target_modules.");
-    grads.push_back(parameter.grad());
-    norms.push_back(at::linalg_vector_norm(parameter.grad()));
-  }
-  const double norm = at::linalg_vector_norm(at::stack(norms)).item<double>();
-  SHIRA_CHECK(Error, std::isfinite(norm), "step ", state_.step + 1, ": the gradient norm is ", norm,
-              ". ", advice());
-  const double scale = options_.max_grad_norm / (norm + 1e-6);  // torch.nn.utils.clip_grad_norm_
-  if (options_.max_grad_norm > 0.0 && scale < 1.0) {
-    for (torch::Tensor& grad : grads) grad.mul_(scale);
-  }
-  return norm;
-}
-
 void Trainer::train_step() {
   const double begin = seconds_now();
   Group group = fetch_group();
@@ -194,12 +174,15 @@ void Trainer::train_step() {
     terms += parts_.objective.term_count(batch);
     items += parts_.objective.item_count(batch);
   }
-  for (const auto& [name, parameter] : parts_.method.parameters()) parameter.mutable_grad().reset();
+  const std::vector<NamedTensor> parameters = parts_.method.parameters();
+  clear_gradients(parameters);
   double loss = 0.0;
   for (std::size_t i = 0; i < group.batches.size(); ++i) {
     loss += backward(group, i, std::max<std::int64_t>(terms, 1));
   }
-  const double grad_norm = clip_gradients();
+  const double grad_norm = clip_gradients(parameters, options_.max_grad_norm);
+  SHIRA_CHECK(Error, std::isfinite(grad_norm), "step ", state_.step + 1, ": the gradient norm is ",
+              grad_norm, ". ", advice());
   parts_.optimizer.step(learning_rate_at(schedule_, state_.step));
   parts_.method.publish();
   ++state_.step;

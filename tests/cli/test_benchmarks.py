@@ -67,12 +67,64 @@ def test_both_engines_infer_with_every_method(run):
                 assert len(values[what]) == 2 and all(value > 0 for value in values[what])
 
 
+def test_training_steps_of_both_engines_do_the_same_work(run):
+    case = read(run / "train.json")[0]
+    methods = case["methods"]
+    ours = {"shira frozen", "shira shira", "shira full"}
+    peers = {"peft frozen", "peft lora", "peft dora", "peft shira", "peft supertuning", "peft full"}
+    assert set(methods) == ours | peers
+    for name, method in methods.items():
+        assert method["first_loss"] == pytest.approx(methods["peft full"]["first_loss"], rel=1e-5), name
+        if name.endswith("frozen"):
+            assert method["loss"][-1] == method["first_loss"], name
+        else:
+            assert method["loss"][-1] < method["loss"][0] < method["first_loss"], name
+    # The losses after two and four steps of AdamW on clipped gradients.
+    assert methods["shira full"]["loss"] == pytest.approx(methods["peft full"]["loss"], rel=1e-5)
+
+
+def test_all_methods_train_as_many_entries(run):
+    methods = read(run / "train.json")[0]["methods"]
+    r, hidden, kv, intermediate, layers = 2, 128, 64, 320, 2
+    outputs = layers * (2 * hidden + 2 * kv + 2 * intermediate + hidden)
+    inputs = layers * (6 * hidden + intermediate)
+    count = r * (inputs + outputs)
+    for name in ("shira shira", "peft shira", "peft lora"):
+        assert methods[name]["trained"] == count
+    assert methods["peft dora"]["trained"] == count + outputs
+    assert 0 <= count - methods["peft supertuning"]["trained"] <= 7 * layers  # rounded down in each layer
+    assert methods["shira full"]["trained"] == methods["peft full"]["trained"]
+    assert methods["shira frozen"]["trained"] == methods["peft frozen"]["trained"] == 0
+
+
+def test_time_and_memory_of_training_steps_are_measured_in_both_dtypes(run):
+    for case, dtype in zip(read(run / "train.json"), ("float32", "bfloat16"), strict=True):
+        assert case["facts"]["dtype"] == dtype
+        for name, method in case["methods"].items():
+            assert len(method["step"]) == 2 and all(value > 0 for value in method["step"]), name
+            assert method["peak_above_base"][0] > 0, name
+        # Weights, gradients and two moments of AdamW against 2 % of that.
+        peaks = {name: max(method["peak_above_base"]) for name, method in case["methods"].items()}
+        assert peaks.get("peft full", 1 << 40) > peaks["peft frozen"]
+        assert peaks.get("shira full", 1 << 40) > peaks["shira frozen"]
+
+
+def test_the_profile_lists_the_largest_operators_first(run):
+    program = BUILD_DIR / "bin" / "benchmark_train_step"
+    command = [program, "--model", "llama_tiny", "--batch", "2", "--length", "16", "--rank", "2", "--threads", "1", "--profile"]
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=60, check=True)
+    lines = [line.split(maxsplit=4) for line in result.stdout.splitlines()]  # "12.3 % 4.56 ms aten::mm"
+    assert 5 < len(lines) <= 15 and any(line[4] == "aten::mm" for line in lines)
+    shares = [float(line[0]) for line in lines]
+    assert shares == sorted(shares, reverse=True) and 50 < sum(shares) <= 100.1
+
+
 def test_the_page_shows_targets_and_pictures(run):
     page = run.with_suffix(".md").read_text()
     assert "Not measured yet" not in page
-    for line in (">= 100x", ">= 60x", "<= 1.3x", ">= 40x", "<= 1.5x", "<= 3.2", "within 1 %"):
+    for line in (">= 100x", ">= 60x", "<= 1.3x", ">= 40x", "<= 1.5x", "<= 3.2", "within 1 %", "<= 0.8x", "<= 0.7x", "<= 1.0x", "<= 0.6x"):
         assert f"| {line} |" in page
-    for picture in ("dimensions", "budgets", "speedup", "models", "inference"):
+    for picture in ("dimensions", "budgets", "speedup", "models", "inference", "train_step", "train_memory"):
         assert f"({run.name}/{picture}.png)" in page
         assert (run / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 

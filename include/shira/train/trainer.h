@@ -106,7 +106,6 @@ class SHIRA_API Trainer {
   Group fetch_group();
   double backward(const Group& group, std::size_t i, std::int64_t terms);
   void train_step();
-  double clip_gradients();
   void log_step(std::int64_t items, double seconds, double grad_norm);
   bool is_due(std::int64_t every) const;
   bool is_evaluation_due() const;

@@ -1,0 +1,38 @@
+// What this process holds in memory, by the kernel's account (proc(5)); Linux alone. The peer,
+// scripts/benchmark_peft_train.py, does the same.
+#pragma once
+
+#include <malloc.h>
+
+#include <cstdint>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+
+namespace shira::benchmarks {
+
+/// A line of /proc/self/status, which counts in KiB.
+inline std::int64_t status_bytes(const std::string& key) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(key + ":")) return std::stoll(line.substr(key.size() + 1)) * 1024;
+  }
+  throw std::runtime_error("/proc/self/status has no " + key);
+}
+
+/// Resident now, without what the allocator keeps of freed memory.
+inline std::int64_t resident_bytes() {
+  malloc_trim(0);
+  return status_bytes("VmRSS");
+}
+
+/// The most that was ever resident since reset_peak().
+inline std::int64_t peak_resident_bytes() { return status_bytes("VmHWM"); }
+
+inline void reset_peak() {
+  std::ofstream file("/proc/self/clear_refs");
+  file << "5";
+  if (!file.flush()) throw std::runtime_error("/proc/self/clear_refs cannot be written");
+}
+
+}  // namespace shira::benchmarks

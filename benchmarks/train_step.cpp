@@ -1,0 +1,227 @@
+// What does a training step cost, in time and in memory above the base? One method in a process of
+// its own, on one batch again and again; a step is made of the calls that shira::Trainer makes. The
+// peer is scripts/benchmark_peft_train.py; scripts/run_benchmarks.py lets all methods run in turn.
+//
+// usage: benchmark_train_step --method shira --model llama_1024 --dtype bfloat16
+//        benchmark_train_step --method shira --profile          where one step's time goes
+#include "follow.h"
+#include "memory.h"
+#include "model_shapes.h"
+#include "profile.h"
+
+#include <shira/methods/full_training.h>
+#include <shira/methods/packed_shira.h>
+#include <shira/methods/targets.h>
+#include <shira/models/llama.h>
+#include <shira/models/load_llama.h>
+#include <shira/sparse/mask_builders.h>
+#include <shira/tasks/causal_lm.h>
+#include <shira/train/gradients.h>
+#include <shira/train/optimizer.h>
+
+#include <ATen/Functions.h>
+
+#include <CLI/CLI.hpp>
+
+namespace {
+
+using namespace shira::benchmarks;
+using torch::Tensor;
+
+constexpr double kLearningRate = 5e-4, kMaxGradNorm = 1.0;
+
+struct Options {
+  std::string method = "shira";
+  std::string mask = "rand";
+  std::int64_t rank = 7;  // r * (in + out) entries a layer
+  std::string model = "llama_1024";
+  std::string dtype = "float32";
+  std::string base_model;  // a checkpoint, instead of random weights of `model`'s shapes
+  std::int64_t batch = 4;
+  std::int64_t length = 256;
+  int steps = 3;
+  int threads = at::get_num_threads();
+  FollowOptions rounds;
+  bool profile = false;
+
+  torch::ScalarType scalar_type() const {
+    return dtype == "float32" ? torch::kFloat32 : torch::kBFloat16;
+  }
+};
+
+// --- The methods --------------------------------------------------------------------------------
+
+/// The floor: every linear layer's input gradient and nothing trained. The first norm's weight
+/// takes a gradient, so that backward goes all the way.
+class FrozenPass : public shira::TrainingMethod {
+ public:
+  explicit FrozenPass(const shira::Llama& model)
+      : first_(model->model->layers->at<shira::LlamaBlockImpl>(0).input_layernorm->weight) {
+    first_.requires_grad_();
+  }
+  std::vector<shira::NamedTensor> parameters() const override { return {}; }
+  void publish() override { first_.mutable_grad().reset(); }
+
+ private:
+  Tensor first_;
+};
+
+shira::MaskBuilder mask_builder(const Options& options) {
+  const shira::MaskBudget budget{.r = options.rank};
+  if (options.mask == "wm") return shira::wm_mask(budget);
+  if (options.mask == "struct") return shira::struct_mask(budget);
+  return shira::rand_mask(budget, /*seed=*/1);
+}
+
+std::unique_ptr<shira::TrainingMethod> make_frozen(const Options&, const shira::Llama& model) {
+  return std::make_unique<FrozenPass>(model);
+}
+
+std::unique_ptr<shira::TrainingMethod> make_shira(const Options& options,
+                                                  const shira::Llama& model) {
+  const auto targets = shira::select_targets(*model, {"all-linear"});
+  const auto masks = shira::build_masks(shira::target_weights(targets), mask_builder(options));
+  return std::make_unique<shira::PackedShira>(targets, masks);
+}
+
+std::unique_ptr<shira::TrainingMethod> make_full(const Options&, const shira::Llama& model) {
+  return std::make_unique<shira::FullTraining>(*model);
+}
+
+using MakeMethod = std::unique_ptr<shira::TrainingMethod> (*)(const Options&, const shira::Llama&);
+
+const std::map<std::string, MakeMethod> kMethods = {
+    {"frozen", make_frozen}, {"shira", make_shira}, {"full", make_full}};
+
+// --- A step -------------------------------------------------------------------------------------
+
+/// The model that `method` trains and what it is fed. (A UNet's training would be another one.)
+class Training {
+ public:
+  Training(const Options& options, const shira::Llama& model)
+      : method_(kMethods.at(options.method)(options, model)),
+        objective_(model),
+        optimizer_(shira::make_adamw(method_->parameters(), {})) {
+    // The peer makes the same ids.
+    const Tensor ids = (at::arange(options.batch * options.length, torch::kInt64) * 7919)
+                           .remainder(model->config.vocab_size)
+                           .view({options.batch, options.length});
+    batch_ = {{"input_ids", ids}, {"labels", ids}, {"attention_mask", at::ones_like(ids)}};
+  }
+
+  /// The mean loss before the step.
+  double step() {
+    const auto parameters = method_->parameters();
+    const std::int64_t terms = objective_.term_count(batch_);
+    shira::clear_gradients(parameters);
+    const double loss = shira::add_gradients(objective_, batch_, terms);
+    if (!parameters.empty()) shira::clip_gradients(parameters, kMaxGradNorm);
+    optimizer_->step(kLearningRate);
+    method_->publish();
+    return loss / static_cast<double>(terms);
+  }
+
+  std::int64_t trained() const {
+    std::int64_t count = 0;
+    for (const auto& [name, tensor] : method_->parameters()) count += tensor.numel();
+    return count;
+  }
+
+ private:
+  std::unique_ptr<shira::TrainingMethod> method_;
+  shira::CausalLmObjective objective_;
+  std::unique_ptr<shira::Optimizer> optimizer_;
+  shira::Batch batch_;
+};
+
+shira::Llama make_model(const Options& options) {
+  if (!options.base_model.empty()) {
+    const auto everything = [](const std::string&) { return true; };  // not mapped
+    return shira::load_llama(options.base_model,
+                             {.dtype = options.scalar_type(), .writable = everything});
+  }
+  torch::NoGradGuard no_grad;
+  const auto random = [&](const std::string&, at::IntArrayRef shape) {
+    const Tensor tensor = at::empty(shape, options.scalar_type());
+    return shape.size() == 1 ? tensor.fill_(1) : tensor.normal_(0, 0.02);  // norms are ones
+  };
+  return shira::Llama(llama_config(options.model), random);
+}
+
+/// Trains a small model, so that code and buffers that every model needs count as the base's.
+void warm_up(Options options) {
+  options.model = "llama_tiny";
+  options.base_model.clear();
+  options.rank = 1;
+  options.batch = 2;
+  options.length = 16;
+  Training training(options, make_model(options));
+  for (int i = 0; i < 2; ++i) training.step();
+}
+
+Json facts_of(const Options& options, const Training& training) {
+  Json facts = machine_json();
+  facts.update(Json{{"model", options.model},
+                    {"dtype", options.dtype},
+                    {"batch", options.batch},
+                    {"length", options.length},
+                    {"rank", options.rank},
+                    {"trained", training.trained()}});
+  if (options.method == "shira") facts["mask"] = options.mask;
+  return facts;
+}
+
+void run(const Options& options) {
+  at::set_num_threads(options.threads);
+  warm_up(options);
+  const shira::Llama model = make_model(options);
+  const std::int64_t base = resident_bytes();
+  Training training(options, model);
+  reset_peak();  // what it took to choose the masks is not the step's
+  const double first_loss = training.step();
+  if (options.profile) {
+    const OperatorProfile profile([&] { training.step(); });
+    return profile.print(std::cout, 15);
+  }
+  Json facts = facts_of(options, training);
+  facts["first_loss"] = first_loss;
+  run_counted_rounds(options.rounds, facts, [&] {
+    Timings timings;
+    double loss = 0.0;
+    for (int i = 0; i < options.steps; ++i) {
+      timings.runs.push_back(milliseconds([&] { loss = training.step(); }));
+    }
+    return Json{{options.method, {{"step", timings.median()}}},
+                {"loss", loss},
+                {"peak_above_base", peak_resident_bytes() - base}};
+  });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  std::vector<std::string> methods;
+  for (const auto& [name, make] : kMethods) methods.push_back(name);
+  CLI::App app("Time and memory of a training step.");
+  app.add_option("--method", options.method, "")->check(CLI::IsMember(methods));
+  app.add_option("--mask", options.mask, "")->check(CLI::IsMember({"rand", "wm", "struct"}));
+  app.add_option("--rank", options.rank, "r * (in + out) trained entries a layer");
+  app.add_option("--model", options.model, "llama_1024, llama_2048 or llama_tiny");
+  app.add_option("--dtype", options.dtype, "")->check(CLI::IsMember({"float32", "bfloat16"}));
+  app.add_option("--base_model", options.base_model, "a checkpoint instead of random weights");
+  app.add_option("--batch", options.batch, "rows of a step");
+  app.add_option("--length", options.length, "tokens of a row");
+  app.add_option("--steps", options.steps, "of a round, of which the median counts");
+  app.add_option("--threads", options.threads, "");
+  app.add_option("--rounds", options.rounds.rounds, "");
+  app.add_flag("--follow", options.rounds.follow, "a round for each line on stdin");
+  app.add_flag("--profile", options.profile, "the operators that take the most of one step");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    run(options);
+  } catch (const std::exception& error) {
+    std::cerr << "error: " << error.what() << "\n";
+    return 1;
+  }
+}

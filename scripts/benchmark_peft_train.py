@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""What benchmark_train_step measures, by transformers and PEFT: time and memory above the base of a training step.
+
+usage: benchmark_switch_model --model M --describe > M.json
+       benchmark_peft_train.py --shapes M.json --method lora [--dtype bfloat16] [--batch 4] [--length 256] [--rank 7] [--rounds 5]
+
+One method in a process of its own: PEFT's lora, dora, shira or supertuning on every linear layer but the head, with as
+many entries (dora `out` more a layer); full; or frozen, transformers' forward and input gradients alone, the floor.
+PEFT's defaults but for alpha = r; no dropout, no gradient checkpointing, SDPA, torch's fused AdamW. The weights depend on
+the shapes alone: --save_base DIR keeps them for benchmark_train_step --base_model. Prints one line of JSON with facts, then one a
+round: {method: {step: milliseconds}, loss, peak_above_base: bytes}.
+"""
+
+import argparse
+import ctypes
+import json
+import pathlib
+import sys
+import time
+import warnings
+from statistics import median
+
+import peft
+import torch
+import transformers
+from benchmark_peft_switch import make_llama, target_layers, target_suffixes
+
+LEARNING_RATE, MAX_GRAD_NORM = 5e-4, 1.0
+TINY = {"vocab_size": 256, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 1}
+TINY |= {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 64}
+
+
+# --- The methods --------------------------------------------------------------------------------
+
+
+def lora_config(model, rank, use_dora=False):
+    return peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=target_suffixes(model), use_dora=use_dora)
+
+
+def dora_config(model, rank):
+    return lora_config(model, rank, use_dora=True)
+
+
+def shira_config(model, rank):
+    return peft.ShiraConfig(r=rank, target_modules=target_suffixes(model), random_seed=1)
+
+
+def supertuning_config(model, rank):
+    """One share of every layer, so that all have about as many entries as with LoRA."""
+    shapes = [layer.weight.shape for layer in target_layers(model).values()]
+    share = rank * sum(a + b for a, b in shapes) / sum(a * b for a, b in shapes)
+    return peft.SupertuningConfig(sparsity=1 - share, target_modules=target_suffixes(model))
+
+
+CONFIGS = {"lora": lora_config, "dora": dora_config, "shira": shira_config, "supertuning": supertuning_config}
+
+
+def with_method(model, method, rank):
+    """The model to train; what is trained requires a gradient."""
+    model.train().requires_grad_(method == "full")
+    if method == "frozen":
+        model.enable_input_require_grads()
+    return peft.get_peft_model(model, CONFIGS[method](model, rank)).train() if method in CONFIGS else model
+
+
+class Training:
+    def __init__(self, model, method, rank, batch, length):
+        self.model = with_method(model, method, rank)
+        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = None
+        if self.parameters:
+            self.optimizer = torch.optim.AdamW(self.parameters, lr=LEARNING_RATE, weight_decay=0, fused=True)
+        # benchmark_train_step makes the same ids.
+        self.ids = (torch.arange(batch * length) * 7919).remainder(model.config.vocab_size).view(batch, length)
+
+    def step(self):
+        """The mean loss before the step."""
+        loss = self.model(input_ids=self.ids, labels=self.ids, use_cache=False).loss
+        loss.backward()
+        if self.optimizer:
+            torch.nn.utils.clip_grad_norm_(self.parameters, MAX_GRAD_NORM)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        return loss.item()
+
+    def trained(self):
+        return sum(parameter.numel() for parameter in self.parameters)
+
+
+def warm_up(config, method, dtype):
+    """Trains a small model, so that what is imported and allocated late by all counts as the base's."""
+    training = Training(make_llama(config | TINY, dtype), method, rank=1, batch=2, length=16)
+    for _ in range(2):
+        training.step()
+
+
+# --- Memory, as in benchmarks/memory.h ------------------------------------------------------------
+
+
+def status_bytes(key):
+    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) * 1024
+    raise SystemExit(f"/proc/self/status has no {key}")
+
+
+def resident_bytes():
+    """Resident now, without what the allocator keeps of freed memory."""
+    ctypes.CDLL(None).malloc_trim(0)
+    return status_bytes("VmRSS")
+
+
+def reset_peak():
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+
+
+# --- Rounds ---------------------------------------------------------------------------------------
+
+
+def measure_round(training, method, steps, base):
+    times = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        loss = training.step()
+        times.append(1e3 * (time.perf_counter() - start))
+    return {method: {"step": median(times)}, "loss": loss, "peak_above_base": status_bytes("VmHWM") - base}
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--shapes", type=pathlib.Path, required=True)
+    parser.add_argument("--method", choices=("frozen", *CONFIGS, "full"), required=True)
+    parser.add_argument("--rank", type=int, default=7)
+    parser.add_argument("--dtype", default="float32", choices=("bfloat16", "float32"))
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--length", type=int, default=256, help="tokens of a row")
+    parser.add_argument("--steps", type=int, default=3, help="of a round, of which the median counts")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--follow", action="store_true", help="a round for each line on stdin")
+    parser.add_argument("--save_base", type=pathlib.Path, help="writes the model there, before it is trained")
+    return parser.parse_args()
+
+
+def main():
+    args = parse_arguments()
+    warnings.filterwarnings("ignore")
+    transformers.utils.logging.disable_progress_bar()
+    torch.set_num_threads(args.threads)
+    config, dtype = json.loads(args.shapes.read_text())["llama"], getattr(torch, args.dtype)
+    warm_up(config, args.method, dtype)
+    torch.manual_seed(0)
+    model = make_llama(config, dtype)
+    if args.save_base:
+        model.save_pretrained(args.save_base)
+    base = resident_bytes()
+    training = Training(model, args.method, args.rank, args.batch, args.length)
+    reset_peak()
+    facts = {"peft": peft.__version__, "transformers": transformers.__version__, "torch": torch.__version__}
+    facts |= {"trained": training.trained(), "attention": model.config._attn_implementation}
+    facts["first_loss"] = training.step()
+    print(json.dumps({"facts": facts}), flush=True)
+    for _ in sys.stdin if args.follow else range(args.rounds):
+        print(json.dumps(measure_round(training, args.method, args.steps, base)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
