@@ -1,5 +1,6 @@
 // One function a layer, in the order of the checkpoint's names.
 #include <shira/models/llama.h>
+#include <shira/nn/checkpoint.h>
 #include <shira/nn/silu_product.h>
 
 #include <ATen/Functions.h>
@@ -122,7 +123,11 @@ torch::Tensor LlamaImpl::hidden(const torch::Tensor& ids, KvCache* cache,
   const auto pattern = nn::attention_pattern(layout, start, length);
   for (std::size_t i = 0; i < model->layers->size(); ++i) {
     auto& block = model->layers->at<LlamaBlockImpl>(i);
-    hidden = block.forward(hidden, tables, cache != nullptr ? &cache->at(i) : nullptr, pattern);
+    nn::KvCacheLayer* layer_cache = cache != nullptr ? &cache->at(i) : nullptr;
+    const auto forward = [&block, tables, layer_cache, pattern](const torch::Tensor& input) {
+      return block.forward(input, tables, layer_cache, pattern);
+    };
+    hidden = gradient_checkpointing ? nn::checkpoint(forward, hidden) : forward(hidden);
   }
   return model->norm->forward(hidden);
 }

@@ -19,9 +19,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// Enough rows that reading the head's weight for each chunk does not matter.
-constexpr std::int64_t kChunkRows = 256;
-
 /// The sum of the losses; overwrites the logits with its gradient, if wanted.
 double chunk_loss(torch::Tensor& logits, const torch::Tensor& labels, bool with_grad) {
   const LogitsShape shape = {to_dtype(logits.scalar_type()), logits.size(0), logits.size(1)};
@@ -55,8 +52,8 @@ class LinearCrossEntropyFunction : public torch::autograd::Function<LinearCrossE
                                bool with_grad) {
     const torch::Tensor hidden_grad = with_grad ? at::empty_like(hidden) : torch::Tensor();
     double sum = 0.0;
-    for (std::int64_t begin = 0; begin < hidden.size(0); begin += kChunkRows) {
-      const std::int64_t rows = std::min(kChunkRows, hidden.size(0) - begin);
+    for (std::int64_t begin = 0; begin < hidden.size(0); begin += kCrossEntropyRows) {
+      const std::int64_t rows = std::min(kCrossEntropyRows, hidden.size(0) - begin);
       torch::Tensor logits = fast_linear(hidden.narrow(0, begin, rows), weight);
       const auto loss = has_float_kernels(logits) ? chunk_loss : chunk_loss_anywhere;
       sum += loss(logits, labels.narrow(0, begin, rows), with_grad);

@@ -1,6 +1,7 @@
 // The loss of a language model, in sums, so that padding and accumulation weigh every token alike.
 #include <shira/base/error.h>
 #include <shira/data/dataset.h>
+#include <shira/nn/checkpoint.h>
 #include <shira/nn/linear_cross_entropy.h>
 #include <shira/tasks/batch_layout.h>
 #include <shira/tasks/causal_lm.h>
@@ -15,6 +16,28 @@ void check_tokenizer(const Llama& model, const Tokenizer& tokenizer) {
               model->config.vocab_size, ": they do not belong together.");
 }
 
+namespace {
+
+/// For a head that is trained itself: the logits are made twice, a chunk at a time, rather than
+/// kept.
+torch::Tensor trained_head_loss_sum(Llama& model, const torch::Tensor& rows,
+                                    const torch::Tensor& targets) {
+  const auto wide = at::promote_types(rows.scalar_type(), torch::kFloat32);
+  torch::Tensor sum = at::zeros({}, rows.options().dtype(wide));
+  const std::vector<torch::Tensor> chunks = rows.split(nn::kCrossEntropyRows);
+  const std::vector<torch::Tensor> chunk_targets = targets.split(nn::kCrossEntropyRows);
+  for (std::size_t i = 0; i < chunks.size(); ++i) {
+    const auto loss = [model, wide, target = chunk_targets[i]](const torch::Tensor& chunk) mutable {
+      return at::cross_entropy_loss(model->logits(chunk).to(wide), target, /*weight=*/{},
+                                    at::Reduction::Sum);
+    };
+    sum = sum + nn::checkpoint(loss, chunks[i]);
+  }
+  return sum;
+}
+
+}  // namespace
+
 torch::Tensor next_token_loss_sum(Llama& model, const torch::Tensor& hidden,
                                   const torch::Tensor& labels) {
   const std::int64_t predictions = labels.size(1) - 1;
@@ -27,9 +50,7 @@ torch::Tensor next_token_loss_sum(Llama& model, const torch::Tensor& hidden,
   if (!head->plug && !head->weight.requires_grad()) {
     return nn::linear_cross_entropy(rows, head->weight, counted_targets);
   }
-  const auto wide = at::promote_types(hidden.scalar_type(), torch::kFloat32);
-  return at::cross_entropy_loss(model->logits(rows).to(wide), counted_targets, /*weight=*/{},
-                                at::Reduction::Sum);
+  return trained_head_loss_sum(model, rows, counted_targets);
 }
 
 torch::Tensor CausalLmObjective::loss_sum(const Batch& batch) {

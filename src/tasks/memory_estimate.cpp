@@ -1,6 +1,9 @@
-// Counted from what the layers save for backward; the loss is usually the peak.
+// Counted from what the layers save for backward.
+#include <shira/nn/linear_cross_entropy.h>
 #include <shira/nn/parameters.h>
 #include <shira/tasks/memory_estimate.h>
+
+#include <algorithm>
 
 namespace shira {
 namespace {
@@ -24,11 +27,17 @@ double training_bytes(const RunConfig& config, double trained, double model_entr
 }
 
 /// Entries that a block keeps of each token: two norms' inputs and outputs, queries, keys, values
-/// and result of the attention, the output projection's input; gate, its activation, up and
-/// product.
+/// and result of the attention; gate, up and their product.
 double block_entries(const LlamaConfig& config) {
-  return 9.0 * static_cast<double>(config.hidden_size) +
-         4.0 * static_cast<double>(config.intermediate_size);
+  return 8.0 * static_cast<double>(config.hidden_size) +
+         3.0 * static_cast<double>(config.intermediate_size);
+}
+
+/// Entries that all blocks keep of each token.
+double kept_entries(const RunConfig& config, const LlamaConfig& model) {
+  const auto layers = static_cast<double>(model.num_hidden_layers);
+  if (!config.gradient_checkpointing) return layers * block_entries(model);
+  return layers * static_cast<double>(model.hidden_size) + block_entries(model);
 }
 
 }  // namespace
@@ -38,14 +47,16 @@ MemoryEstimate estimate_memory(const RunConfig& config, const Llama& model, std:
   const double weights = weight_bytes(model);
   const auto item = static_cast<double>(model->model->norm->weight.element_size());
   const double tokens = static_cast<double>(config.micro_batch_size * config.sequence_len);
-  const double layers = static_cast<double>(model->config.num_hidden_layers);
-  // Logits in the model's dtype; in float32 their log-softmax and two gradients.
-  const double loss = static_cast<double>(model->config.vocab_size) * (item + 12.0);
-  return {.weights = weights,
-          .training = training_bytes(config, static_cast<double>(trained), weights / item,
-                                     static_cast<double>(largest_target)),
-          // One block more: its gradients, while backward is in it.
-          .activations = tokens * ((layers + 1.0) * block_entries(model->config) * item + loss)};
+  const double logits = std::min(tokens, static_cast<double>(nn::kCrossEntropyRows)) *
+                        static_cast<double>(model->config.vocab_size);
+  return {
+      .weights = weights,
+      .training = training_bytes(config, static_cast<double>(trained), weights / item,
+                                 static_cast<double>(largest_target)),
+      // One block more: its gradients, while backward is in it.
+      .activations =
+          item *
+          (tokens * (kept_entries(config, model->config) + block_entries(model->config)) + logits)};
 }
 
 }  // namespace shira

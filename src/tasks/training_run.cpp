@@ -257,7 +257,9 @@ Llama load_base(const RunConfig& config) {
   if (is_full || config.shira_training == "hooks") {
     options.writable = [](const std::string&) { return true; };
   }
-  return load_llama(resolve_base_model(config.base_model), options);
+  Llama model = load_llama(resolve_base_model(config.base_model), options);
+  model->gradient_checkpointing = config.gradient_checkpointing;
+  return model;
 }
 
 DatasetSplit load_datasets(const RunConfig& config, const Tokenizer& tokenizer) {

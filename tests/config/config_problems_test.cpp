@@ -100,8 +100,6 @@ INSTANTIATE_TEST_SUITE_P(
     Keys, ConfigBadValue,
     ::testing::Values(
         BadValue{"lora_r: 8", "lora_r: not supported in this version"},
-        BadValue{"gradient_checkpointing: true",
-                 "gradient_checkpointing: not supported in this version"},
         BadValue{"instance_data_dir: x", "instance_data_dir: not supported in this version"},
         BadValue{"batch_size: 2", "batch_size: unknown key, did you mean 'micro_batch_size'?"},
         BadValue{"lr: 1", "lr: unknown key, did you mean 'learning_rate'?"},

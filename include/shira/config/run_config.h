@@ -57,8 +57,9 @@ struct RunConfig {
   double adam_epsilon = 1e-8;
   std::string lr_scheduler = "linear";  // constant | linear | cosine
   std::optional<std::int64_t> warmup_steps;
-  std::optional<double> warmup_ratio;  // of all steps; not together with warmup_steps
-  double max_grad_norm = 1.0;          // 0 = no clipping
+  std::optional<double> warmup_ratio;   // of all steps; not together with warmup_steps
+  double max_grad_norm = 1.0;           // 0 = no clipping
+  bool gradient_checkpointing = false;  // computes each block twice and keeps its input alone
 
   // Run
   std::int64_t logging_steps = 10;

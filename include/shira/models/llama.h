@@ -98,6 +98,8 @@ class SHIRA_API LlamaImpl : public torch::nn::Module {
   const LlamaConfig config;
   LlamaModel model{nullptr};
   nn::Linear lm_head{nullptr};  // shares embed_tokens' weight where the config ties them
+  /// Keeps the blocks' inputs alone for the backward pass (nn/checkpoint.h).
+  bool gradient_checkpointing = false;
 
  private:
   nn::Rotary rotary_;

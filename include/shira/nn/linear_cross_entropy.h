@@ -5,7 +5,13 @@
 
 #include <torch/types.h>
 
+#include <cstdint>
+
 namespace shira::nn {
+
+/// Rows whose logits exist at a time: so many that reading the head's weight for each chunk does
+/// not matter.
+inline constexpr std::int64_t kCrossEntropyRows = 256;
 
 /// The sum over rows of -log softmax(hidden W^T)[label], a scalar in float32 (float64 for float64):
 /// `hidden` (rows, dim), `weight` (classes, dim) frozen, `labels` (rows) int64. Logits have the
