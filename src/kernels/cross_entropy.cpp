@@ -109,9 +109,10 @@ void run_rows(const detail::CrossEntropyOperands& operands) {
     SHIRA_CHECK(ShapeError, label >= 0 && label < operands.shape.classes,
                 "cross_entropy: got label ", label, ", expected 0 to ", operands.shape.classes - 1);
   }
-  parallel_chunks(operands.shape.rows, 1, [&](std::int64_t begin, std::int64_t end, std::int64_t) {
-    HWY_DYNAMIC_DISPATCH(cross_entropy_rows)(operands, begin, end);
-  });
+  parallel_chunks(operands.shape.rows, grain_of(operands.shape.classes),
+                  [&](std::int64_t begin, std::int64_t end, std::int64_t) {
+                    HWY_DYNAMIC_DISPATCH(cross_entropy_rows)(operands, begin, end);
+                  });
 }
 
 }  // namespace

@@ -107,23 +107,23 @@ namespace {
 HWY_EXPORT(norm_rows);
 HWY_EXPORT(norm_rows_backward);
 
-constexpr std::int64_t kRowsATask = 16;
-
 }  // namespace
 
 void rms_norm(const NormShape& shape, const void* x, const void* weight, double eps, void* out) {
   const detail::NormOperands operands = {shape, nullptr, x, weight, eps, out};
-  parallel_chunks(shape.rows, kRowsATask, [&](std::int64_t begin, std::int64_t end, std::int64_t) {
-    HWY_DYNAMIC_DISPATCH(norm_rows)(operands, begin, end);
-  });
+  parallel_chunks(shape.rows, grain_of(shape.width),
+                  [&](std::int64_t begin, std::int64_t end, std::int64_t) {
+                    HWY_DYNAMIC_DISPATCH(norm_rows)(operands, begin, end);
+                  });
 }
 
 void rms_norm_backward(const NormShape& shape, const void* grad, const void* x, const void* weight,
                        double eps, void* x_grad) {
   const detail::NormOperands operands = {shape, grad, x, weight, eps, x_grad};
-  parallel_chunks(shape.rows, kRowsATask, [&](std::int64_t begin, std::int64_t end, std::int64_t) {
-    HWY_DYNAMIC_DISPATCH(norm_rows_backward)(operands, begin, end);
-  });
+  parallel_chunks(shape.rows, grain_of(shape.width),
+                  [&](std::int64_t begin, std::int64_t end, std::int64_t) {
+                    HWY_DYNAMIC_DISPATCH(norm_rows_backward)(operands, begin, end);
+                  });
 }
 
 }  // namespace shira

@@ -72,15 +72,13 @@ namespace {
 
 HWY_EXPORT(rotate_tokens);
 
-constexpr std::int64_t kTokensATask = 16;
-
 }  // namespace
 
 void rotate(const RotaryShape& shape, const void* x, const void* cos, const void* sin, Turn turn,
             void* out) {
   const double sign = turn == Turn::kForward ? 1.0 : -1.0;
   const detail::RotaryOperands operands = {shape, x, cos, sin, sign, out};
-  parallel_chunks(shape.tokens, kTokensATask,
+  parallel_chunks(shape.tokens, grain_of(shape.heads * shape.head_dim),
                   [&](std::int64_t begin, std::int64_t end, std::int64_t) {
                     HWY_DYNAMIC_DISPATCH(rotate_tokens)(operands, begin, end);
                   });

@@ -30,8 +30,9 @@ namespace {
 // The fastest of 64 to 512 tokens and 512 to 4096 columns at 4096 x 4096, 1 %, on a Zen 5.
 constexpr std::int64_t kBlockTokens = 128;
 constexpr std::int64_t kPanelColumns = 2048;
-constexpr std::int64_t kRowGrain = 128;
-constexpr std::int64_t kTransposeGrain = 256;
+constexpr std::int64_t kTurnedFeatures = 512;  // a task
+constexpr std::int64_t kLeastRows = 128;       // a task
+constexpr std::int64_t kLeastTerms = 500000;   // a task: some 30 microseconds
 constexpr std::int64_t kGroup = 8;
 
 /// Tokens [begin, begin + count) of one matrix, `stride` apart once they are laid out anew.
@@ -253,8 +254,14 @@ using Scratch = hwy::AlignedFreeUniquePtr<float[]>;
 /// No vector is longer than 64 floats.
 std::int64_t padded(std::int64_t tokens) { return (tokens + 63) / 64 * 64; }
 
+/// How many of the rows make a task, entries and tokens being what they are.
+std::int64_t row_grain(const SampledBlock& block, std::int64_t rows, std::int64_t tokens) {
+  const std::int64_t terms = static_cast<std::int64_t>(block.indices.size()) * tokens;
+  return std::max(kLeastRows, rows * kLeastTerms / terms);
+}
+
 void transpose_all(const TokenBlock& block, float* out) {
-  parallel_chunks(block.matrix.width, kTransposeGrain,
+  parallel_chunks(block.matrix.width, kTurnedFeatures,
                   [&](std::int64_t begin, std::int64_t end, std::int64_t) {
                     HWY_DYNAMIC_DISPATCH(transpose)(block, begin, end, out);
                   });
@@ -285,9 +292,10 @@ void sampled_product(const TokenMatrix& left, const TokenMatrix& right, std::int
     const std::int64_t count = std::min(kBlockTokens, tokens - begin);
     transpose_all({left, begin, count, stride}, left_scratch.get());
     transpose_all({right, begin, count, stride}, right_scratch.get());
-    parallel_chunks(left.width, kRowGrain, [&](std::int64_t first, std::int64_t end, std::int64_t) {
-      HWY_DYNAMIC_DISPATCH(add_rows)(block, first, end);
-    });
+    parallel_chunks(left.width, row_grain(block, left.width, count),
+                    [&](std::int64_t first, std::int64_t end, std::int64_t) {
+                      HWY_DYNAMIC_DISPATCH(add_rows)(block, first, end);
+                    });
   }
 }
 

@@ -84,13 +84,11 @@ namespace {
 HWY_EXPORT(silu_product_part);
 HWY_EXPORT(silu_product_part_backward);
 
-constexpr std::int64_t kItemsATask = 16384;
-
 }  // namespace
 
 void silu_product(DType dtype, std::int64_t count, const void* gate, const void* up, void* out) {
   const detail::SiluOperands operands = {dtype, nullptr, gate, up, out, nullptr};
-  parallel_chunks(count, kItemsATask, [&](std::int64_t begin, std::int64_t end, std::int64_t) {
+  parallel_chunks(count, grain_of(1), [&](std::int64_t begin, std::int64_t end, std::int64_t) {
     HWY_DYNAMIC_DISPATCH(silu_product_part)(operands, begin, end);
   });
 }
@@ -98,7 +96,7 @@ void silu_product(DType dtype, std::int64_t count, const void* gate, const void*
 void silu_product_backward(DType dtype, std::int64_t count, const void* grad, const void* gate,
                            const void* up, void* gate_grad, void* up_grad) {
   const detail::SiluOperands operands = {dtype, grad, gate, up, gate_grad, up_grad};
-  parallel_chunks(count, kItemsATask, [&](std::int64_t begin, std::int64_t end, std::int64_t) {
+  parallel_chunks(count, grain_of(1), [&](std::int64_t begin, std::int64_t end, std::int64_t) {
     HWY_DYNAMIC_DISPATCH(silu_product_part_backward)(operands, begin, end);
   });
 }

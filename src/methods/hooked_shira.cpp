@@ -18,7 +18,8 @@ void HookedShira::start_from(const SparseAdapter& adapter) {
   torch::NoGradGuard no_grad;
   for (const auto& [name, parameter] : hooks_.parameters()) {
     const SparseTensor& tensor = adapter.tensors.at(name);
-    scatter_into(parameter, tensor.mask.indices(), tensor.values.to(parameter.scalar_type()));
+    scatter_into(parameter, indices_for(parameter, tensor.mask.indices()),
+                 tensor.values.to(parameter.options()));
   }
 }
 

@@ -113,14 +113,17 @@ LlamaImpl::LlamaImpl(const LlamaConfig& config_in, const ParameterSource& source
   lm_head = register_module("lm_head", make_head(source, config, model->embed_tokens));
 }
 
+at::Device LlamaImpl::device() const { return model->norm->weight.device(); }
+
 torch::Tensor LlamaImpl::hidden(const torch::Tensor& ids, KvCache* cache,
                                 const nn::SequenceLayout& layout) {
   const std::int64_t start = cache != nullptr && !cache->empty() ? cache->front().length() : 0;
   const std::int64_t length = ids.size(1);
   nn::check_layout(layout, ids.sizes(), start);
-  torch::Tensor hidden = model->embed_tokens->forward(ids);
-  const auto tables = rotary_.tables(nn::positions_in(layout, start, length), hidden.scalar_type());
-  const auto pattern = nn::attention_pattern(layout, start, length);
+  torch::Tensor hidden = model->embed_tokens->forward(ids.to(device()));
+  const auto tables = rotary_.tables(nn::positions_in(layout, start, length), hidden.options());
+  auto pattern = nn::attention_pattern(layout, start, length);
+  if (pattern.visible.defined()) pattern.visible = pattern.visible.to(device());
   for (std::size_t i = 0; i < model->layers->size(); ++i) {
     auto& block = model->layers->at<LlamaBlockImpl>(i);
     nn::KvCacheLayer* layer_cache = cache != nullptr ? &cache->at(i) : nullptr;
@@ -135,10 +138,10 @@ torch::Tensor LlamaImpl::hidden(const torch::Tensor& ids, KvCache* cache,
 torch::Tensor LlamaImpl::logits(const torch::Tensor& hidden) { return lm_head->forward(hidden); }
 
 KvCache LlamaImpl::make_cache(std::int64_t batch, std::int64_t capacity) const {
-  const auto dtype = model->norm->weight.scalar_type();
+  const auto options = model->norm->weight.options();
   KvCache cache;
   for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    cache.emplace_back(batch, config.num_key_value_heads, capacity, config.head_dim, dtype);
+    cache.emplace_back(batch, config.num_key_value_heads, capacity, config.head_dim, options);
   }
   return cache;
 }

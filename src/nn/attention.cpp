@@ -77,8 +77,9 @@ AttentionPattern attention_pattern(const SequenceLayout& layout, std::int64_t st
 }
 
 KvCacheLayer::KvCacheLayer(std::int64_t batch, std::int64_t heads, std::int64_t capacity,
-                           std::int64_t head_dim, torch::ScalarType dtype)
-    : keys_(at::empty({batch, heads, capacity, head_dim}, dtype)), values_(at::empty_like(keys_)) {}
+                           std::int64_t head_dim, const torch::TensorOptions& options)
+    : keys_(at::empty({batch, heads, capacity, head_dim}, options)),
+      values_(at::empty_like(keys_)) {}
 
 void KvCacheLayer::append(const torch::Tensor& key, const torch::Tensor& value) {
   const std::int64_t added = key.size(2);
@@ -90,8 +91,9 @@ void KvCacheLayer::append(const torch::Tensor& key, const torch::Tensor& value) 
 }
 
 void KvCacheLayer::keep_rows(const torch::Tensor& rows) {
-  keys_ = keys_.index_select(0, rows);
-  values_ = values_.index_select(0, rows);
+  const torch::Tensor kept = rows.to(keys_.device());
+  keys_ = keys_.index_select(0, kept);
+  values_ = values_.index_select(0, kept);
 }
 
 torch::Tensor KvCacheLayer::keys() const { return keys_.narrow(2, 0, length_); }

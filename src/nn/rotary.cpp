@@ -73,15 +73,16 @@ Rotary::Rotary(std::int64_t head_dim, double theta, std::optional<Llama3RopeScal
   if (scaling) inverse_frequencies_ = scale_llama3(inverse_frequencies_, *scaling);
 }
 
-Rotary::Tables Rotary::tables(const torch::Tensor& positions, torch::ScalarType dtype) const {
+Rotary::Tables Rotary::tables(const torch::Tensor& positions,
+                              const torch::TensorOptions& options) const {
   const torch::Tensor angles = positions.to(torch::kFloat32).unsqueeze(-1) * inverse_frequencies_;
   const torch::Tensor both = at::cat({angles, angles}, -1);
-  return {both.cos().to(dtype), both.sin().to(dtype)};
+  return {both.cos().to(options), both.sin().to(options)};
 }
 
 Rotary::Tables Rotary::tables(std::int64_t start, std::int64_t length,
-                              torch::ScalarType dtype) const {
-  return tables(at::arange(start, start + length), dtype);
+                              const torch::TensorOptions& options) const {
+  return tables(at::arange(start, start + length), options);
 }
 
 torch::Tensor apply_rotary(const torch::Tensor& x, const Rotary::Tables& tables) {

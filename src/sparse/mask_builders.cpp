@@ -154,7 +154,7 @@ MaskBuilder given_mask(MaskMap masks) {
 
 MaskMap build_masks(const std::vector<NamedTensor>& parameters, const MaskBuilder& builder) {
   MaskMap masks;
-  for (const auto& [name, weight] : parameters) masks.emplace(name, builder(name, weight));
+  for (const auto& [name, weight] : parameters) masks.emplace(name, builder(name, weight.cpu()));
   return masks;
 }
 

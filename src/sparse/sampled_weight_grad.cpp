@@ -8,10 +8,15 @@
 #include <shira/sparse/tensor_file.h>
 
 #include <ATen/Functions.h>
+#include <torch/version.h>
 
 #include <algorithm>
 #include <span>
 #include <vector>
+
+// Tensor cores multiply 16-bit operands and add up in float32: nothing needs to be widened.
+#define SHIRA_MM_HAS_OUT_DTYPE \
+  (TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 8))
 
 namespace shira {
 namespace {
@@ -21,11 +26,18 @@ constexpr double kDenseShare = 0.4;
 
 using Indices = std::span<const std::int32_t>;
 
+/// grad^T input (out, in), in at least float32.
+torch::Tensor dense_product(const torch::Tensor& grad, const torch::Tensor& input) {
+  const auto dtype = at::promote_types(grad.scalar_type(), torch::kFloat32);
+#if SHIRA_MM_HAS_OUT_DTYPE
+  if (grad.is_cuda() && grad.element_size() == 2) return at::mm(grad.t(), input, dtype);
+#endif
+  return at::mm(grad.to(dtype).t(), input.to(dtype));
+}
+
 torch::Tensor dense_then_gather(const torch::Tensor& grad, const torch::Tensor& input,
                                 const torch::Tensor& indices) {
-  const auto dtype = at::promote_types(grad.scalar_type(), torch::kFloat32);
-  const torch::Tensor dense = at::mm(grad.to(dtype).t(), input.to(dtype));  // (out, in)
-  return dense.view({-1}).index_select(0, indices);
+  return dense_product(grad, input).view({-1}).index_select(0, indices);
 }
 
 TokenMatrix token_matrix(const torch::Tensor& tensor) {

@@ -61,8 +61,6 @@ void check_writable(const std::string& name, const torch::Tensor& weight) {
 void check_scatter(const std::string& name, const torch::Tensor& weight, const SparseMask& mask) {
   check_shape(name, weight, mask.shape());
   check_writable(name, weight);
-  SHIRA_CHECK(ShapeError, weight.is_cpu(), name, ": on device ", weight.device(),
-              ", but this version trains on the CPU only.");
 }
 
 torch::Tensor indices_for(const torch::Tensor& weight, const torch::Tensor& indices) {

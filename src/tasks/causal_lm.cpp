@@ -44,8 +44,8 @@ torch::Tensor next_token_loss_sum(Llama& model, const torch::Tensor& hidden,
   const torch::Tensor targets = labels.narrow(1, 1, predictions).flatten();
   const torch::Tensor counted = (targets != kIgnoreLabel).nonzero().squeeze(1);
   const torch::Tensor rows =
-      hidden.narrow(1, 0, predictions).flatten(0, 1).index_select(0, counted);
-  const torch::Tensor counted_targets = targets.index_select(0, counted);
+      hidden.narrow(1, 0, predictions).flatten(0, 1).index_select(0, counted.to(hidden.device()));
+  const torch::Tensor counted_targets = targets.index_select(0, counted).to(hidden.device());
   const nn::Linear& head = model->lm_head;
   if (!head->plug && !head->weight.requires_grad()) {
     return nn::linear_cross_entropy(rows, head->weight, counted_targets);

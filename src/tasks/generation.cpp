@@ -136,7 +136,7 @@ class Decoding {
   /// Logits (B, vocabulary) of the next token of every row.
   torch::Tensor next_logits() {
     const torch::Tensor hidden = model_->hidden(next_ids_, &cache_, layout_);
-    const torch::Tensor logits = model_->logits(hidden.select(1, hidden.size(1) - 1));
+    const torch::Tensor logits = model_->logits(hidden.select(1, hidden.size(1) - 1)).cpu();
     SHIRA_CHECK(Error, logits.isfinite().all().item<bool>(),
                 "[generate] the logits are not finite: "
                 "the weights, or the adapter's values, are not finite or far too large.");

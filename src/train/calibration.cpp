@@ -44,8 +44,8 @@ class ScoringFunction : public torch::autograd::Function<ScoringFunction> {
 class ScoringPlug : public nn::LinearPlug {
  public:
   explicit ScoringPlug(const torch::Tensor& weight)
-      : score_(at::zeros(weight.sizes(), torch::kFloat32)),
-        trigger_(at::zeros({0}).requires_grad_()) {}
+      : score_(at::zeros(weight.sizes(), weight.options().dtype(torch::kFloat32))),
+        trigger_(at::zeros({0}, weight.options()).requires_grad_()) {}
 
   torch::Tensor forward(const torch::Tensor& input, const torch::Tensor& weight,
                         const torch::Tensor& bias) override {
@@ -120,7 +120,7 @@ SparseMask scored_mask(const LinearTarget& target, const torch::Tensor& score,
   if (kind == CalibrationScore::kSnip) score.mul_(weight.to(torch::kFloat32).abs());
   SHIRA_CHECK(Error, score.isfinite().all().item<bool>(), "calibration: the gradients of ",
               target.parameter_name(), " are not finite. Set base_dtype to float32 or bfloat16.");
-  return mask_of_largest(score, mask_nnz(budget, weight.sizes()));
+  return mask_of_largest(score.cpu(), mask_nnz(budget, weight.sizes()));
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ class AdamW : public Optimizer {
       for (const torch::Tensor& parameter : group.parameters) {
         moments.exp_avg.push_back(at::zeros_like(parameter));
         moments.exp_avg_sq.push_back(at::zeros_like(parameter));
-        moments.steps.push_back(at::zeros({}, torch::kFloat32));
+        moments.steps.push_back(at::zeros({}, parameter.options().dtype(torch::kFloat32)));
       }
       groups_.push_back({std::move(group), std::move(moments)});
     }

@@ -66,6 +66,7 @@ lr_scheduler: linear  # from the peak; linear and cosine end at 0
 warmup_steps:  # in which the learning rate rises from 0
 warmup_ratio:  # of all steps; instead of warmup_steps
 max_grad_norm: 1  # gradients are scaled down to this norm; 0 = no clipping
+gradient_checkpointing: false  # computes each block twice and keeps its input alone: less memory, more time
 
 # Run
 logging_steps: 10  # from one line of metrics to the next

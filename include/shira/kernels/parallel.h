@@ -14,6 +14,13 @@ constexpr std::int64_t chunk_count(std::int64_t count, std::int64_t grain) {
   return (count + grain - 1) / grain;
 }
 
+/// How many items of `size` elements each make a task of a loop that is bound by memory: less would
+/// not be worth waking another thread.
+constexpr std::int64_t grain_of(std::int64_t size) {
+  constexpr std::int64_t kElementsATask = 16384;
+  return size >= kElementsATask ? 1 : kElementsATask / (size > 0 ? size : 1);
+}
+
 /// Refers to a callable for as long as a call lasts. (A std::function would allocate memory for
 /// most of them, which switching between resident patches must not.)
 class ChunkBody {

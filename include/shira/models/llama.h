@@ -84,7 +84,9 @@ class SHIRA_API LlamaImpl : public torch::nn::Module {
  public:
   LlamaImpl(const LlamaConfig& config, const ParameterSource& source);
 
-  /// `ids` (B, T) int64 -> the final norm's output (B, T, hidden_size). With a cache (one layer
+  /// Where the weights are: `to(torch::kCUDA)` moves them.
+  at::Device device() const;
+  /// `ids` (B, T) int64, on any device -> the final norm's output (B, T, hidden_size). With a cache (one layer
   /// each) the T positions follow the cached ones and are appended to it. Right padding needs no
   /// layout: causal attention never looks at it. ShapeError for a layout that does not fit.
   torch::Tensor hidden(const torch::Tensor& ids, KvCache* cache = nullptr,

@@ -46,7 +46,7 @@ SHIRA_API AttentionPattern attention_pattern(const SequenceLayout& layout, std::
 class SHIRA_API KvCacheLayer {
  public:
   KvCacheLayer(std::int64_t batch, std::int64_t heads, std::int64_t capacity, std::int64_t head_dim,
-               torch::ScalarType dtype);
+               const torch::TensorOptions& options);
 
   /// Appends `key` and `value` (B, kv_heads, T, head_dim); ShapeError beyond the capacity.
   void append(const torch::Tensor& key, const torch::Tensor& value);

@@ -28,10 +28,10 @@ class SHIRA_API Rotary {
     torch::Tensor cos;  // (T, head_dim), or (B, T, head_dim)
     torch::Tensor sin;
   };
-  /// For `positions` (T) or (B, T), in `dtype`.
-  Tables tables(const torch::Tensor& positions, torch::ScalarType dtype) const;
-  /// For positions [start, start + length), in `dtype`.
-  Tables tables(std::int64_t start, std::int64_t length, torch::ScalarType dtype) const;
+  /// For `positions` (T) or (B, T), of dtype and device of `options`.
+  Tables tables(const torch::Tensor& positions, const torch::TensorOptions& options) const;
+  /// For positions [start, start + length).
+  Tables tables(std::int64_t start, std::int64_t length, const torch::TensorOptions& options) const;
 
  private:
   torch::Tensor inverse_frequencies_;  // (head_dim / 2), float32

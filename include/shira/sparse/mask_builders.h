@@ -56,7 +56,7 @@ SHIRA_API SparseMask mask_of_largest(const torch::Tensor& scores, std::int64_t n
 /// shape.
 SHIRA_API MaskBuilder given_mask(MaskMap masks);
 
-/// One mask for each parameter.
+/// One mask for each parameter, on whatever device that is.
 SHIRA_API MaskMap build_masks(const std::vector<NamedTensor>& parameters,
                               const MaskBuilder& builder);
 

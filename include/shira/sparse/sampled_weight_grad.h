@@ -8,9 +8,9 @@
 
 namespace shira {
 
-/// dv[k] = sum_t grad[t, row_k] * input[t, col_k] for the flat positions `indices` (nnz) int32 of a
-/// weight (out, in); `grad` (T, out), `input` (T, in). Accumulated and returned in float32 (float64
-/// for float64 operands).
+/// dv[k] = sum_t grad[t, row_k] * input[t, col_k] for the flat positions `indices` (nnz) of a
+/// weight (out, in), as indices_for has them; `grad` (T, out), `input` (T, in). Accumulated and
+/// returned in float32 (float64 for float64 operands).
 SHIRA_API torch::Tensor sampled_weight_grad(const torch::Tensor& grad, const torch::Tensor& input,
                                             const torch::Tensor& indices);
 

@@ -20,7 +20,7 @@ SHIRA_API void check_shape(const std::string& name, const torch::Tensor& weight,
 /// in owned memory (not in a mapped file).
 SHIRA_API void check_writable(const std::string& name, const torch::Tensor& weight);
 
-/// Both of a mask's weight, and on the CPU, where packed training works.
+/// Both of a mask's weight.
 SHIRA_API void check_scatter(const std::string& name, const torch::Tensor& weight,
                              const SparseMask& mask);
 
