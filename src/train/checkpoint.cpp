@@ -66,6 +66,7 @@ void take(const json& object, const char* key, std::optional<Value>& value) {
 
 json state_json(const TrainerState& state) {
   json object = {{"step", state.step},
+                 {"train_seconds", state.train_seconds},
                  {"window_loss", state.window_loss},
                  {"window_terms", state.window_terms},
                  {"evaluated_step", state.evaluated_step},
@@ -82,6 +83,7 @@ json state_json(const TrainerState& state) {
 TrainerState parse_state(const json& object) {
   TrainerState state;
   object.at("step").get_to(state.step);
+  state.train_seconds = object.value("train_seconds", 0.0);
   object.at("window_loss").get_to(state.window_loss);
   object.at("window_terms").get_to(state.window_terms);
   object.at("evaluated_step").get_to(state.evaluated_step);

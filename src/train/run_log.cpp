@@ -65,7 +65,8 @@ void RunLog::log_step(std::int64_t step, const StepNumbers& numbers) {
                   {"loss", numbers.loss},
                   {"learning_rate", numbers.learning_rate},
                   {"grad_norm", numbers.grad_norm},
-                  {"tokens_per_second", numbers.tokens_per_second}});
+                  {"tokens_per_second", numbers.tokens_per_second},
+                  {"train_seconds", numbers.train_seconds}});
   scalar("train/epoch", step, numbers.epoch);
   scalar("train/loss", step, numbers.loss);
   scalar("train/learning_rate", step, numbers.learning_rate);
@@ -73,8 +74,11 @@ void RunLog::log_step(std::int64_t step, const StepNumbers& numbers) {
   scalar("train/tokens_per_second", step, numbers.tokens_per_second);
 }
 
-void RunLog::log_evaluation(std::int64_t step, double loss) {
-  metrics_.write({{"step", step}, {"eval_loss", loss}, {"eval_perplexity", std::exp(loss)}});
+void RunLog::log_evaluation(std::int64_t step, double loss, double train_seconds) {
+  metrics_.write({{"step", step},
+                  {"eval_loss", loss},
+                  {"eval_perplexity", std::exp(loss)},
+                  {"train_seconds", train_seconds}});
   scalar("eval/loss", step, loss);
   scalar("eval/perplexity", step, std::exp(loss));
   progress_.clear();

@@ -190,15 +190,19 @@ void Trainer::train_step() {
   state_.window_terms += terms;
   items_ += items;
   step_seconds_.push_back(seconds_now() - begin);
+  state_.train_seconds += step_seconds_.back();
   last_group_ = std::move(group);
   log_step(items, step_seconds_.back(), grad_norm);
 }
 
 void Trainer::log_step(std::int64_t items, double seconds, double grad_norm) {
   const auto terms = static_cast<double>(std::max<std::int64_t>(state_.window_terms, 1));
-  const StepNumbers numbers{steps_.epochs_after(state_.step), state_.window_loss / terms,
-                            learning_rate_at(schedule_, state_.step - 1), grad_norm,
-                            static_cast<double>(items) / seconds};
+  const StepNumbers numbers{steps_.epochs_after(state_.step),
+                            state_.window_loss / terms,
+                            learning_rate_at(schedule_, state_.step - 1),
+                            grad_norm,
+                            static_cast<double>(items) / seconds,
+                            state_.train_seconds};
   log_->progress(state_.step, numbers);
   if (state_.step % options_.logging_steps != 0 && state_.step != total_steps_) return;
   log_->log_step(state_.step, numbers);
@@ -262,7 +266,7 @@ void Trainer::evaluate_and_log(const StopSignal& stop) {
     const auto loss = evaluate(stop);
     if (!loss) return;
     note_loss(*loss);
-    log_->log_evaluation(state_.step, *loss);
+    log_->log_evaluation(state_.step, *loss, state_.train_seconds);
   }
   if (parts_.sample_texts) {
     for (const SampleText& sample : parts_.sample_texts()) log_->log_sample(state_.step, sample);

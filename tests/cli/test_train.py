@@ -86,6 +86,7 @@ def test_metrics(finished):
                 "learning_rate",
                 "grad_norm",
                 "tokens_per_second",
+                "train_seconds",
             }
         else:
             assert record["eval_perplexity"] == pytest.approx(math.exp(record["eval_loss"]))

@@ -16,7 +16,8 @@ namespace shira {
 
 /// What a run needs besides its tensors to go on where it stopped.
 struct TrainerState {
-  std::int64_t step = 0;  // optimiser steps done
+  std::int64_t step = 0;       // optimiser steps done
+  double train_seconds = 0.0;  // spent in them; not on evaluations and checkpoints
   /// Loss sum and term count since the last logged step.
   double window_loss = 0.0;
   std::int64_t window_terms = 0;

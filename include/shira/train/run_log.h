@@ -27,6 +27,7 @@ struct StepNumbers {
   double learning_rate = 0.0;
   double grad_norm = 0.0;
   double tokens_per_second = 0.0;
+  double train_seconds = 0.0;  // in all steps so far
 };
 
 struct RunLogOptions {
@@ -46,7 +47,7 @@ class SHIRA_API RunLog {
   void progress(std::int64_t step, const StepNumbers& numbers);
   /// Records it.
   void log_step(std::int64_t step, const StepNumbers& numbers);
-  void log_evaluation(std::int64_t step, double loss);
+  void log_evaluation(std::int64_t step, double loss, double train_seconds);
   void log_sample(std::int64_t step, const SampleText& sample);
 
   /// Ends the progress line and draws output_dir/loss.png from the metrics file.
