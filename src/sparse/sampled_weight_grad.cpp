@@ -106,6 +106,25 @@ torch::Tensor with_whole_rows(const torch::Tensor& grad, const torch::Tensor& in
   return at::cat(pieces);
 }
 
+bool is_dense(const torch::Tensor& indices, std::int64_t entries) {
+  return static_cast<double>(indices.numel()) > kDenseShare * static_cast<double>(entries);
+}
+
+Indices index_span(const torch::Tensor& indices) {
+  return {indices.const_data_ptr<std::int32_t>(), static_cast<std::size_t>(indices.numel())};
+}
+
+torch::Tensor dense_convolution_grad(const ConvolutionShape& shape, const torch::Tensor& grad,
+                                     const torch::Tensor& input) {
+  const auto dtype = at::promote_types(grad.scalar_type(), torch::kFloat32);
+  const torch::Tensor weight = at::empty({shape.out, shape.in, shape.kernel[0], shape.kernel[1]},
+                                         grad.options().dtype(dtype));
+  return std::get<1>(at::convolution_backward(
+      grad.to(dtype), input.to(dtype), weight, /*bias_sizes=*/std::nullopt, shape.stride,
+      shape.padding, shape.dilation, /*transposed=*/false, /*output_padding=*/{0, 0}, /*groups=*/1,
+      /*output_mask=*/{false, true, false}));
+}
+
 bool has_kernel(const torch::Tensor& grad, const torch::Tensor& input) {
   const auto dtype = grad.scalar_type();
   return grad.is_cpu() && dtype == input.scalar_type() &&
@@ -116,17 +135,28 @@ bool has_kernel(const torch::Tensor& grad, const torch::Tensor& input) {
 
 torch::Tensor sampled_weight_grad(const torch::Tensor& grad, const torch::Tensor& input,
                                   const torch::Tensor& indices) {
-  const double share = static_cast<double>(indices.numel()) /
-                       (static_cast<double>(grad.size(1)) * static_cast<double>(input.size(1)));
-  if (!has_kernel(grad, input) || share > kDenseShare) {
+  if (!has_kernel(grad, input) || is_dense(indices, grad.size(1) * input.size(1))) {
     return dense_then_gather(grad, input, indices);
   }
-  const Indices span(indices.const_data_ptr<std::int32_t>(),
-                     static_cast<std::size_t>(indices.numel()));
+  const Indices span = index_span(indices);
   const auto rows = find_whole_rows(span, input.size(1));
   const torch::Tensor dense_grad = grad.contiguous(), dense_input = input.contiguous();
   if (rows.empty()) return sampled_entries(dense_grad, dense_input, span);
   return with_whole_rows(dense_grad, dense_input, span, rows);
+}
+
+torch::Tensor sampled_convolution_grad(const ConvolutionShape& shape, const torch::Tensor& grad,
+                                       const torch::Tensor& input, const torch::Tensor& indices) {
+  const std::int64_t entries = shape.out * shape.in * shape.kernel[0] * shape.kernel[1];
+  if (!has_kernel(grad, input) || is_dense(indices, entries)) {
+    const torch::Tensor dense = dense_convolution_grad(shape, grad, input);
+    return dense.reshape({-1}).index_select(0, indices);
+  }
+  torch::Tensor values = at::empty({indices.numel()}, grad.options().dtype(torch::kFloat32));
+  sampled_convolution(shape, grad.contiguous().const_data_ptr(),
+                      input.contiguous().const_data_ptr(), index_span(indices),
+                      values.mutable_data_ptr<float>());
+  return values;
 }
 
 }  // namespace shira

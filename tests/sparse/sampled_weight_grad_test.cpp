@@ -1,10 +1,14 @@
 // The gradient of masked entries against the dense product in float64.
 #include <shira/sparse/mask_builders.h>
 #include <shira/sparse/sampled_weight_grad.h>
+#include <shira/sparse/tensor_file.h>
 
 #include <ATen/Functions.h>
 
 #include <gtest/gtest.h>
+
+#include <array>
+#include <vector>
 
 namespace shira {
 namespace {
@@ -57,6 +61,68 @@ TEST(SampledWeightGrad, TakesOperandsThatAreNotContiguous) {
   const torch::Tensor indices = at::tensor({0, 5, 71}, torch::kInt32);
   const torch::Tensor expected = grad.t().mm(input).flatten().index_select(0, indices);
   EXPECT_TRUE(at::allclose(sampled_weight_grad(grad, input, indices), expected, 1e-5, 1e-6));
+}
+
+struct Convolution {
+  std::vector<std::int64_t> input;   // (B, in, H, W)
+  std::vector<std::int64_t> weight;  // (out, in, kh, kw)
+  std::array<std::int64_t, 2> stride = {1, 1}, padding = {0, 0}, dilation = {1, 1};
+};
+
+/// Against the weight's gradient by autograd in float64.
+void expect_convolution_grads(const Convolution& net, double density, torch::ScalarType dtype) {
+  torch::manual_seed(4);
+  const torch::Tensor input = at::randn(net.input).to(dtype);
+  const torch::Tensor weight = at::randn(net.weight, torch::kFloat64).requires_grad_();
+  const auto convolve = [&](const torch::Tensor& x, const torch::Tensor& w) {
+    return at::conv2d(x, w, /*bias=*/{}, net.stride, net.padding, net.dilation);
+  };
+  const torch::Tensor output = convolve(input.to(torch::kFloat64), weight);
+  const torch::Tensor grad = at::randn(output.sizes()).to(dtype);
+  output.backward(grad.to(torch::kFloat64));
+  const auto mask = rand_mask({.density = density}, 1)("weight", weight.detach());
+  const ConvolutionShape shape = {to_dtype(dtype),
+                                  net.input[0],
+                                  net.input[1],
+                                  net.weight[0],
+                                  {net.input[2], net.input[3]},
+                                  {output.size(2), output.size(3)},
+                                  {net.weight[2], net.weight[3]},
+                                  net.stride,
+                                  net.padding,
+                                  net.dilation};
+  const torch::Tensor got = sampled_convolution_grad(shape, grad, input, mask.indices());
+  const torch::Tensor expected = weight.grad().flatten().index_select(0, mask.indices());
+  EXPECT_TRUE(at::allclose(got.to(torch::kFloat64), expected, 1e-4, 1e-4))
+      << (got - expected).abs().max().item<double>();
+}
+
+TEST(SampledConvolutionGrad, EqualsAutogradsGathered) {
+  const std::vector<Convolution> nets = {
+      {{2, 6, 9, 7}, {5, 6, 3, 3}, {1, 1}, {1, 1}},
+      {{1, 3, 20, 30}, {4, 3, 3, 3}, {1, 1}, {1, 1}},  // several blocks of positions
+      {{2, 4, 16, 16}, {8, 4, 3, 3}, {2, 2}, {1, 1}},
+      {{1, 4, 13, 17}, {3, 4, 5, 3}, {3, 2}, {2, 0}, {2, 3}},
+      {{3, 8, 6, 6}, {16, 8, 1, 1}},
+      {{1, 2, 3, 3}, {2, 2, 3, 3}, {1, 1}, {4, 4}},  // padding beyond what the kernel reaches
+      {{1, 2, 8, 8}, {2, 2, 8, 8}}};
+  for (const Convolution& net : nets) {
+    for (const double density : {0.1, 0.6}) {
+      for (const auto dtype : {torch::kFloat32, torch::kBFloat16, torch::kFloat64}) {
+        expect_convolution_grads(net, density, dtype);
+      }
+    }
+  }
+}
+
+TEST(SampledConvolutionGrad, TakesChannelsLast) {
+  const torch::Tensor input = at::randn({1, 3, 5, 5}).contiguous(at::MemoryFormat::ChannelsLast);
+  const torch::Tensor grad = at::randn({1, 2, 5, 5}).contiguous(at::MemoryFormat::ChannelsLast);
+  const torch::Tensor indices = at::tensor({0, 10, 53}, torch::kInt32);
+  const ConvolutionShape shape = {DType::kF32, 1, 3, 2, {5, 5}, {5, 5}, {3, 3}, {1, 1}, {1, 1}};
+  EXPECT_TRUE(
+      sampled_convolution_grad(shape, grad, input, indices)
+          .equal(sampled_convolution_grad(shape, grad.contiguous(), input.contiguous(), indices)));
 }
 
 }  // namespace

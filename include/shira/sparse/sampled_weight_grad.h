@@ -3,6 +3,7 @@
 #pragma once
 
 #include <shira/base/export.h>
+#include <shira/kernels/sampled_convolution.h>
 
 #include <torch/types.h>
 
@@ -13,5 +14,12 @@ namespace shira {
 /// returned in float32 (float64 for float64 operands).
 SHIRA_API torch::Tensor sampled_weight_grad(const torch::Tensor& grad, const torch::Tensor& input,
                                             const torch::Tensor& indices);
+
+/// The same for a convolution's weight (out, in, kh, kw): `grad` (B, out, H', W'), `input` (B, in,
+/// H, W); `shape` has their sizes.
+SHIRA_API torch::Tensor sampled_convolution_grad(const ConvolutionShape& shape,
+                                                 const torch::Tensor& grad,
+                                                 const torch::Tensor& input,
+                                                 const torch::Tensor& indices);
 
 }  // namespace shira
