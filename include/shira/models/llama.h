@@ -86,9 +86,10 @@ class SHIRA_API LlamaImpl : public torch::nn::Module {
 
   /// Where the weights are: `to(torch::kCUDA)` moves them.
   at::Device device() const;
-  /// `ids` (B, T) int64, on any device -> the final norm's output (B, T, hidden_size). With a cache (one layer
-  /// each) the T positions follow the cached ones and are appended to it. Right padding needs no
-  /// layout: causal attention never looks at it. ShapeError for a layout that does not fit.
+  /// `ids` (B, T) int64, on any device -> the final norm's output (B, T, hidden_size). With a cache
+  /// (one layer each) the T positions follow the cached ones and are appended to it. Right padding
+  /// needs no layout: causal attention never looks at it. ShapeError for a layout that does not
+  /// fit.
   torch::Tensor hidden(const torch::Tensor& ids, KvCache* cache = nullptr,
                        const nn::SequenceLayout& layout = {});
   /// (..., hidden_size) -> (..., vocab_size).
