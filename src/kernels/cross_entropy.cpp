@@ -50,10 +50,12 @@ Computed<T> largest(const T* row, std::int64_t count) {
   return result;
 }
 
+/// NaN when there is one in the row, which neither a maximum nor Highway's exponential tells of.
 template <typename T>
 Computed<T> sum_of_exp(const T* row, std::int64_t count, Computed<T> shift) {
   return sum_vectors<T>(count, [&](auto d, std::int64_t i) HWY_ATTR {
-    return hn::Exp(d, hn::Sub(load(d, row + i), hn::Set(d, shift)));
+    const auto shifted = hn::Sub(load(d, row + i), hn::Set(d, shift));
+    return hn::IfThenElse(hn::IsNaN(shifted), shifted, hn::Exp(d, shifted));
   });
 }
 

@@ -1,8 +1,7 @@
 // Both halves of a head are read and written once; LibTorch's form takes five passes.
+#include <shira/base/error.h>
 #include <shira/kernels/parallel.h>
 #include <shira/kernels/rotary.h>
-
-#include <algorithm>
 
 // clang-format off: foreach_target.h includes this file again, and the others need it first
 #undef HWY_TARGET_INCLUDE
@@ -76,6 +75,9 @@ HWY_EXPORT(rotate_tokens);
 
 void rotate(const RotaryShape& shape, const void* x, const void* cos, const void* sin, Turn turn,
             void* out) {
+  SHIRA_CHECK(ShapeError, shape.head_dim % 2 == 0 && (shape.tokens == 0 || shape.table_rows > 0),
+              "rotate: got head_dim ", shape.head_dim, " and ", shape.table_rows,
+              " rows of the tables, expected an even head_dim and at least one row");
   const double sign = turn == Turn::kForward ? 1.0 : -1.0;
   const detail::RotaryOperands operands = {shape, x, cos, sin, sign, out};
   parallel_chunks(shape.tokens, grain_of(shape.heads * shape.head_dim),

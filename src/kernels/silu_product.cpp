@@ -33,10 +33,12 @@ namespace shira {
 namespace HWY_NAMESPACE {
 namespace {
 
+/// 1 / (1 + exp(-x)) by exp(-|x|): what Highway gives for exp(105) and above is not an exponential.
 template <class D>
 HWY_INLINE hn::Vec<D> sigmoid(D d, hn::Vec<D> x) {
   const auto one = hn::Set(d, hn::TFromD<D>{1});
-  return hn::Div(one, hn::Add(one, hn::Exp(d, hn::Neg(x))));
+  const auto small = hn::Exp(d, hn::Neg(hn::Abs(x)));
+  return hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), small, one), hn::Add(one, small));
 }
 
 void silu_product_part(const detail::SiluOperands& operands, std::int64_t begin, std::int64_t end) {

@@ -59,8 +59,8 @@ RmsNormImpl::RmsNormImpl(torch::Tensor weight_in, double eps_in) : eps(eps_in) {
 
 torch::Tensor RmsNormImpl::forward(const torch::Tensor& input) {
   if (has_float_kernels(input) && !weight.requires_grad() &&
-      weight.scalar_type() == input.scalar_type()) {
-    return RmsNormFunction::apply(input.contiguous(), weight, eps);
+      weight.scalar_type() == input.scalar_type() && weight.numel() == input.size(-1)) {
+    return RmsNormFunction::apply(input.contiguous(), weight.contiguous(), eps);
   }
   const auto wide = at::promote_types(input.scalar_type(), torch::kFloat32);
   const torch::Tensor x = input.to(wide);

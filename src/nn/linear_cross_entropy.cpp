@@ -3,6 +3,7 @@
 // so both exist for one chunk at a time, in the same memory.
 #include "float_kernels.h"
 
+#include <shira/base/error.h>
 #include <shira/kernels/cross_entropy.h>
 #include <shira/nn/fast_linear.h>
 #include <shira/nn/linear_cross_entropy.h>
@@ -66,7 +67,7 @@ class LinearCrossEntropyFunction : public torch::autograd::Function<LinearCrossE
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
     const torch::Tensor hidden_grad = context->get_saved_variables()[0];
-    return {hidden_grad * grads[0].to(hidden_grad.scalar_type()), {}, {}, {}};
+    return {hidden_grad * grads[0], {}, {}, {}};  // a scalar of float32 does not widen the dtype
   }
 };
 
@@ -74,6 +75,10 @@ class LinearCrossEntropyFunction : public torch::autograd::Function<LinearCrossE
 
 torch::Tensor linear_cross_entropy(const torch::Tensor& hidden, const torch::Tensor& weight,
                                    const torch::Tensor& labels) {
+  SHIRA_CHECK(ShapeError,
+              hidden.dim() == 2 && labels.dim() == 1 && labels.size(0) == hidden.size(0),
+              "linear_cross_entropy: got hidden of ", hidden.sizes(), " and labels of ",
+              labels.sizes(), ", expected (rows, dim) and (rows)");
   const bool with_grad = at::GradMode::is_enabled() && hidden.requires_grad();
   return LinearCrossEntropyFunction::apply(hidden.contiguous(), weight, labels.contiguous(),
                                            with_grad);

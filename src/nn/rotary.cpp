@@ -59,6 +59,14 @@ class RotaryFunction : public torch::autograd::Function<RotaryFunction> {
   }
 };
 
+/// Whether `table` has x's dtype and a row for each of its tokens, or for each position of them.
+bool fits(const torch::Tensor& table, const torch::Tensor& x) {
+  const auto whole = {x.size(0), x.size(1), x.size(3)};
+  const at::IntArrayRef by_sequence = whole, by_position = by_sequence.slice(1);
+  return table.scalar_type() == x.scalar_type() &&
+         (table.sizes() == by_position || table.sizes() == by_sequence);
+}
+
 torch::Tensor rotate_half(const torch::Tensor& x) {
   const auto halves = x.chunk(2, -1);
   return at::cat({-halves[1], halves[0]}, -1);
@@ -86,7 +94,7 @@ Rotary::Tables Rotary::tables(std::int64_t start, std::int64_t length,
 }
 
 torch::Tensor apply_rotary(const torch::Tensor& x, const Rotary::Tables& tables) {
-  if (has_float_kernels(x)) {
+  if (has_float_kernels(x) && fits(tables.cos, x) && fits(tables.sin, x)) {
     return RotaryFunction::apply(x.contiguous(), tables.cos.contiguous(), tables.sin.contiguous());
   }
   const torch::Tensor cos = tables.cos.unsqueeze(-2), sin = tables.sin.unsqueeze(-2);

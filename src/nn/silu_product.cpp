@@ -39,7 +39,8 @@ class SiluProductFunction : public torch::autograd::Function<SiluProductFunction
 }  // namespace
 
 torch::Tensor silu_product(const torch::Tensor& gate, const torch::Tensor& up) {
-  if (!has_float_kernels(gate)) return at::silu(gate) * up;
+  const bool are_alike = gate.scalar_type() == up.scalar_type() && gate.sizes() == up.sizes();
+  if (!has_float_kernels(gate) || !are_alike) return at::silu(gate) * up;
   return SiluProductFunction::apply(gate.contiguous(), up.contiguous());
 }
 

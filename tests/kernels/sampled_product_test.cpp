@@ -1,12 +1,12 @@
 // Entries of a product against sums formed in double precision, on every instruction set that
 // there is.
 #include "io/expect_error.h"
+#include "only_target.h"
 
 #include <shira/base/error.h>
 #include <shira/kernels/sampled_product.h>
 
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include <bit>
 #include <cmath>
@@ -16,12 +16,6 @@
 
 namespace shira {
 namespace {
-
-/// Restricts Highway to one instruction set while it lives.
-struct OnlyTarget {
-  explicit OnlyTarget(std::int64_t target) { hwy::GetChosenTarget().Update(target); }
-  ~OnlyTarget() { hwy::GetChosenTarget().Update(hwy::SupportedTargets()); }
-};
 
 std::vector<float> random_floats(std::int64_t count, unsigned seed) {
   std::mt19937 random(seed);
@@ -85,15 +79,14 @@ TEST(SampledProduct, EqualsTheSumsOfItsDefinition) {
       {1, 1, 1, 1.0},      {3, 5, 7, 1.0},        {4, 16, 16, 0.5},
       {63, 33, 65, 0.3},   {128, 40, 300, 0.1},   {129, 300, 40, 0.1},
       {300, 130, 19, 0.9}, {140, 20, 4100, 0.01}, {7, 3, 2050, 1.0}};
-  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    const OnlyTarget only(target);
+  on_every_target([&] {
     for (const Shape& shape : shapes) {
-      SCOPED_TRACE(testing::Message() << hwy::TargetName(target) << ", " << shape.tokens
-                                      << " tokens, " << shape.rows << " x " << shape.columns);
+      SCOPED_TRACE(testing::Message()
+                   << shape.tokens << " tokens, " << shape.rows << " x " << shape.columns);
       expect_sums(shape, DType::kF32);
       expect_sums(shape, DType::kBF16);
     }
-  }
+  });
 }
 
 TEST(SampledProduct, OfNoTokensIsZero) {

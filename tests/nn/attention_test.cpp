@@ -1,11 +1,8 @@
-// The cache and the masks of causal attention, against the full computation; and the rotary
-// embedding against hand-computed angles.
+// The cache and the masks of causal attention, against the full computation.
 #include "io/expect_error.h"
 
 #include <shira/base/error.h>
 #include <shira/nn/attention.h>
-#include <shira/nn/layers.h>
-#include <shira/nn/rotary.h>
 
 #include <ATen/Functions.h>
 
@@ -95,35 +92,6 @@ TEST(SequenceLayout, PositionsCountFromEachTextsBeginning) {
   EXPECT_TRUE(positions_in({.cu_seqlens = {0, 2, 5}}, 0, 5).equal(ints({0, 1, 0, 1, 2})));
   const SequenceLayout padded = {.left_padding = ints({2, 0})};
   EXPECT_TRUE(positions_in(padded, 1, 3).equal(ints({0, 0, 1, 1, 2, 3}).view({2, 3})));
-}
-
-TEST(Rotary, TablesOfAnyPositionsAreThoseOfTheConsecutiveOnes) {
-  const Rotary rotary(6, 100.0, Llama3RopeScaling{});
-  const Rotary::Tables all = rotary.tables(0, 9, torch::kFloat32);
-  const torch::Tensor places = at::tensor({5, 0, 8, 8}, torch::kInt64);
-  const Rotary::Tables row = rotary.tables(places, torch::kFloat32);
-  EXPECT_TRUE(row.cos.equal(all.cos.index_select(0, places)));
-  const Rotary::Tables rows = rotary.tables(places.view({2, 2}), torch::kFloat32);
-  EXPECT_TRUE(rows.sin.equal(all.sin.index_select(0, places).view({2, 2, 6})));
-}
-
-TEST(Rotary, TurnsEachPairByPositionTimesFrequency) {
-  // head_dim 4, theta 100: frequencies 1 and 0.1; half-split pairs are (0, 2) and (1, 3).
-  const Rotary rotary(4, 100.0, std::nullopt);
-  const torch::Tensor x = at::tensor({1.0, 1.0, 0.0, 0.0}, torch::kFloat64).view({1, 1, 1, 4});
-  const torch::Tensor turned = apply_rotary(x, rotary.tables(3, 1, torch::kFloat64)).flatten();
-  EXPECT_NEAR(turned[0].item<double>(), std::cos(3.0), 1e-6);
-  EXPECT_NEAR(turned[1].item<double>(), std::cos(0.3), 1e-6);
-  EXPECT_NEAR(turned[2].item<double>(), std::sin(3.0), 1e-6);
-  EXPECT_NEAR(turned[3].item<double>(), std::sin(0.3), 1e-6);
-}
-
-TEST(RmsNorm, DividesByTheRootMeanSquare) {
-  RmsNorm norm(at::tensor({2.0, 1.0}, torch::kFloat64), 0.0);
-  const torch::Tensor out = norm->forward(at::tensor({3.0, 4.0}, torch::kFloat64));
-  const double rms = std::sqrt((9.0 + 16.0) / 2.0);
-  EXPECT_NEAR(out[0].item<double>(), 2.0 * 3.0 / rms, 1e-12);
-  EXPECT_NEAR(out[1].item<double>(), 4.0 / rms, 1e-12);
 }
 
 }  // namespace

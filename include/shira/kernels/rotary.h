@@ -23,6 +23,7 @@ enum class Turn { kForward, kBack };
 
 /// Turns the pair (x[i], x[i + head_dim / 2]) by the angle whose cosine and sine are in element i
 /// of a row of the tables (table_rows, head_dim), which have the rows' dtype. `out` may be `x`.
+/// ShapeError for an odd head_dim.
 SHIRA_API void rotate(const RotaryShape& shape, const void* x, const void* cos, const void* sin,
                       Turn turn, void* out);
 
