@@ -19,7 +19,7 @@ namespace shira::detail {
 
 struct NormOperands {
   NormShape shape;
-  const void* grad;
+  const void* grad;  // may be null
   const void* x;
   const void* weight;
   double eps;
@@ -67,30 +67,21 @@ void norm_row_backward(const T* grad, const T* x, const T* weight, std::int64_t 
   });
 }
 
+/// Forward where there is no gradient.
 void norm_rows(const detail::NormOperands& operands, std::int64_t begin, std::int64_t end) {
   const std::int64_t width = operands.shape.width;
   with_vector_type("rms_norm", operands.shape.dtype, [&](auto type) HWY_ATTR {
-    using T = decltype(type);
-    const auto* x = static_cast<const T*>(operands.x);
-    const auto* weight = static_cast<const T*>(operands.weight);
-    auto* out = static_cast<T*>(operands.out);
-    for (std::int64_t at = begin * width; at < end * width; at += width) {
-      norm_row(x + at, weight, width, operands.eps, out + at);
-    }
-  });
-}
-
-void norm_rows_backward(const detail::NormOperands& operands, std::int64_t begin,
-                        std::int64_t end) {
-  const std::int64_t width = operands.shape.width;
-  with_vector_type("rms_norm_backward", operands.shape.dtype, [&](auto type) HWY_ATTR {
     using T = decltype(type);
     const auto* grad = static_cast<const T*>(operands.grad);
     const auto* x = static_cast<const T*>(operands.x);
     const auto* weight = static_cast<const T*>(operands.weight);
     auto* out = static_cast<T*>(operands.out);
     for (std::int64_t at = begin * width; at < end * width; at += width) {
-      norm_row_backward(grad + at, x + at, weight, width, operands.eps, out + at);
+      if (grad == nullptr) {
+        norm_row(x + at, weight, width, operands.eps, out + at);
+      } else {
+        norm_row_backward(grad + at, x + at, weight, width, operands.eps, out + at);
+      }
     }
   });
 }
@@ -105,25 +96,23 @@ namespace shira {
 namespace {
 
 HWY_EXPORT(norm_rows);
-HWY_EXPORT(norm_rows_backward);
 
-}  // namespace
-
-void rms_norm(const NormShape& shape, const void* x, const void* weight, double eps, void* out) {
-  const detail::NormOperands operands = {shape, nullptr, x, weight, eps, out};
-  parallel_chunks(shape.rows, grain_of(shape.width),
+void run_rows(const detail::NormOperands& operands) {
+  parallel_chunks(operands.shape.rows, grain_of(operands.shape.width),
                   [&](std::int64_t begin, std::int64_t end, std::int64_t) {
                     HWY_DYNAMIC_DISPATCH(norm_rows)(operands, begin, end);
                   });
 }
 
+}  // namespace
+
+void rms_norm(const NormShape& shape, const void* x, const void* weight, double eps, void* out) {
+  run_rows({shape, nullptr, x, weight, eps, out});
+}
+
 void rms_norm_backward(const NormShape& shape, const void* grad, const void* x, const void* weight,
                        double eps, void* x_grad) {
-  const detail::NormOperands operands = {shape, grad, x, weight, eps, x_grad};
-  parallel_chunks(shape.rows, grain_of(shape.width),
-                  [&](std::int64_t begin, std::int64_t end, std::int64_t) {
-                    HWY_DYNAMIC_DISPATCH(norm_rows_backward)(operands, begin, end);
-                  });
+  run_rows({shape, grad, x, weight, eps, x_grad});
 }
 
 }  // namespace shira

@@ -47,7 +47,7 @@ torch::Tensor next_token_loss_sum(Llama& model, const torch::Tensor& hidden,
       hidden.narrow(1, 0, predictions).flatten(0, 1).index_select(0, counted.to(hidden.device()));
   const torch::Tensor counted_targets = targets.index_select(0, counted).to(hidden.device());
   const nn::Linear& head = model->lm_head;
-  if (!head->plug && !head->weight.requires_grad()) {
+  if (!head->plug && !head->weight.requires_grad() && !head->bias.defined()) {
     return nn::linear_cross_entropy(rows, head->weight, counted_targets);
   }
   return trained_head_loss_sum(model, rows, counted_targets);

@@ -168,7 +168,7 @@ TEST(RmsNormKernel, RefusesOtherDtypes) {
       [&] {
         rms_norm_backward(shape, halves.data(), halves.data(), halves.data(), kEps, out.data());
       },
-      {"rms_norm_backward", "F16"});
+      {"rms_norm", "F16"});
 }
 
 }  // namespace
