@@ -1,9 +1,11 @@
-// Nothing here is random: the batches of a step are a function of the step, so that a checkpoint
+// The batches of a step, and what is random in it, are functions of the step, so that a checkpoint
 // needs its number, the trained tensors and the optimiser's.
 #include <shira/base/error.h>
 #include <shira/base/logging.h>
+#include <shira/kernels/philox.h>
 #include <shira/train/trainer.h>
 
+#include <ATen/Context.h>
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <torch/version.h>
@@ -147,6 +149,12 @@ Trainer::Group Trainer::fetch_group() {
   return group;
 }
 
+/// LibTorch's generators start anew in each step.
+void Trainer::seed_step() {
+  PhiloxStream stream(options_.seed, "step " + std::to_string(state_.step));
+  at::manual_seed(stream.next_u64());
+}
+
 double Trainer::backward(const Group& group, std::size_t i, std::int64_t terms) {
   const torch::Tensor sum = parts_.objective.loss_sum(group.batches[i]);
   const auto loss = sum.item<double>();
@@ -196,9 +204,12 @@ void Trainer::train_step() {
   }
   for (const auto& [name, parameter] : parts_.method.parameters()) parameter.mutable_grad().reset();
   double loss = 0.0;
+  seed_step();
+  parts_.method.set_training(true);
   for (std::size_t i = 0; i < group.batches.size(); ++i) {
     loss += backward(group, i, std::max<std::int64_t>(terms, 1));
   }
+  parts_.method.set_training(false);
   const double grad_norm = clip_gradients();
   parts_.optimizer.step(learning_rate_at(schedule_, state_.step));
   parts_.method.publish();

@@ -43,6 +43,7 @@ struct TrainerOptions {
   /// Saves a checkpoint at every lowest evaluation loss, keeps it, and makes it the result.
   bool load_best_model_at_end = false;
   bool tensorboard = false;
+  std::uint64_t seed = 0;  // of what is random in a step (dropout)
   std::filesystem::path output_dir;
   /// What TrainerState's maps hold beside the trainer's own entries: settings of model and method.
   std::map<std::string, std::string> identity = {};
@@ -104,6 +105,7 @@ class SHIRA_API Trainer {
   void restore(const std::filesystem::path& checkpoint);
   void forget_missing_best();
   Group fetch_group();
+  void seed_step();
   double backward(const Group& group, std::size_t i, std::int64_t terms);
   void train_step();
   double clip_gradients();
