@@ -13,14 +13,33 @@ double weight_bytes(const Llama& model) {
   return bytes;
 }
 
-/// Values (packed ones are copies), gradients and moments in float32, int32 positions; of the dense
-/// gradients one layer's at a time when packed, else all.
-double training_bytes(const RunConfig& config, double trained, double model_entries,
-                      double largest_target) {
+/// Values, gradients and moments in float32. Packed values are copies with int32 positions, beside
+/// one layer's dense gradient at a time; WM-DoRA's entries have their originals, sums, values and
+/// positions, and one layer's two dense gradients.
+double training_bytes(const RunConfig& config, const TrainedSizes& sizes, double model_entries) {
+  const auto trained = static_cast<double>(sizes.trained);
+  const double layer = 4.0 * static_cast<double>(sizes.largest_target);
   const double moments = config.optimizer == "adamw" ? 8.0 : 0.0;
   if (config.adapter == "full") return trained * (4.0 + moments);
+  const double factors = trained * (4.0 + 4.0 + moments);
+  if (config.adapter == "wm_dora") {
+    return factors + static_cast<double>(sizes.masked) * 32.0 + 2.0 * layer;
+  }
+  if (config.adapter != "shira") return factors;
   if (config.shira_training == "hooks") return model_entries * (4.0 + moments + 1.0);
-  return trained * (4.0 + 4.0 + 4.0 + moments) + largest_target * 4.0;
+  return factors + trained * 4.0 + layer;
+}
+
+/// Bytes that LoRA's plugs keep of each token: in float32 their input, if it was not, or with
+/// dropout what it left and its mask; DoRA the sums whose rows it lengthens, with dropout the
+/// base's and the factors' share of them.
+double factor_bytes(const RunConfig& config, const TrainedSizes& sizes, double item) {
+  if (config.adapter != "lora" && config.adapter != "dora") return 0.0;
+  const bool drops = config.lora_dropout > 0.0;
+  const double input = drops ? 8.0 : item < 4.0 ? 4.0 : 0.0;
+  double output = 0.0;
+  if (config.adapter == "dora") output = drops ? 4.0 + item : 4.0;
+  return static_cast<double>(sizes.inputs) * input + static_cast<double>(sizes.outputs) * output;
 }
 
 /// Entries that a block keeps of each token: two norms' inputs and outputs, queries, keys, values
@@ -33,19 +52,19 @@ double block_entries(const LlamaConfig& config) {
 
 }  // namespace
 
-MemoryEstimate estimate_memory(const RunConfig& config, const Llama& model, std::int64_t trained,
-                               std::int64_t largest_target) {
+MemoryEstimate estimate_memory(const RunConfig& config, const Llama& model,
+                               const TrainedSizes& sizes) {
   const double weights = weight_bytes(model);
   const auto item = static_cast<double>(model->model->norm->weight.element_size());
   const double tokens = static_cast<double>(config.micro_batch_size * config.sequence_len);
   const double layers = static_cast<double>(model->config.num_hidden_layers);
   // Logits in the model's dtype; in float32 their log-softmax and two gradients.
   const double loss = static_cast<double>(model->config.vocab_size) * (item + 12.0);
+  // One block more: its gradients, while backward is in it.
+  const double blocks = (layers + 1.0) * block_entries(model->config) * item;
   return {.weights = weights,
-          .training = training_bytes(config, static_cast<double>(trained), weights / item,
-                                     static_cast<double>(largest_target)),
-          // One block more: its gradients, while backward is in it.
-          .activations = tokens * ((layers + 1.0) * block_entries(model->config) * item + loss)};
+          .training = training_bytes(config, sizes, weights / item),
+          .activations = tokens * (blocks + factor_bytes(config, sizes, item) + loss)};
 }
 
 }  // namespace shira
