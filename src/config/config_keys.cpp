@@ -21,8 +21,8 @@ KeyGroup model_keys() {
        {.name = "adapter",
         .field = &Run::adapter,
         .allowed = {.choices = {"shira", "lora", "dora", "wm_dora", "full"}},
-        .about = "shira trains some entries of the targets, wm_dora such entries by factors, lora "
-                 "and dora factors beside the targets, full every weight"},
+        .about = "shira trains entries of the targets, lora and dora factors beside them, wm_dora "
+                 "both, full every weight"},
        {.name = "adapter_dir",
         .field = &Run::adapter_dir,
         .about = "go on from this adapter: its entries and values, or its factors"},
@@ -217,8 +217,8 @@ KeyGroup run_keys() {
        {.name = "export_formats",
         .field = &Run::export_formats,
         .allowed = {.items = {"shira", "peft"}},
-        .about = "shira is always written; peft: PEFT's layout too, into output_dir/peft (lora and "
-                 "dora have that alone)"},
+        .about =
+            "of entries: shira is always written; peft: PEFT's layout too, into output_dir/peft"},
        {.name = "seed",
         .field = &Run::seed,
         .allowed = {.at_least = 0},
