@@ -69,22 +69,26 @@ KeyGroup model_keys() {
        {.name = "shira_training",
         .field = &Run::shira_training,
         .allowed = {.choices = {"packed", "hooks"}},
-        .about = "hooks: dense gradients under masks, the readable reference"},
-       {.name = "lora_r",
-        .field = &Run::lora_r,
-        .allowed = {.at_least = 1, .at_most = 1e6},
-        .about = "rank of the factors of lora, dora and wm_dora"},
-       {.name = "lora_alpha",
-        .field = &Run::lora_alpha,
-        .allowed = {.above = 0},
-        .about = "their product is scaled by lora_alpha / lora_r"},
-       {.name = "lora_dropout",
-        .field = &Run::lora_dropout,
-        .allowed = {.at_least = 0, .below = 1},
-        .about = "share of the factors' inputs that is zero in a training step"},
-       {.name = "use_rslora",
-        .field = &Run::use_rslora,
-        .about = "scale by lora_alpha / sqrt(lora_r)"}}};
+        .about = "hooks: dense gradients under masks, the readable reference"}}};
+}
+
+KeyGroup factor_keys() {
+  return {"LoRA and DoRA",
+          {{.name = "lora_r",
+            .field = &Run::lora_r,
+            .allowed = {.at_least = 1, .at_most = 1e6},
+            .about = "rank of the factors of lora, dora and wm_dora"},
+           {.name = "lora_alpha",
+            .field = &Run::lora_alpha,
+            .allowed = {.above = 0},
+            .about = "their product is scaled by lora_alpha / lora_r"},
+           {.name = "lora_dropout",
+            .field = &Run::lora_dropout,
+            .allowed = {.at_least = 0, .below = 1},
+            .about = "share of the factors' inputs that is zero in a training step"},
+           {.name = "use_rslora",
+            .field = &Run::use_rslora,
+            .about = "scale by lora_alpha / sqrt(lora_r)"}}};
 }
 
 KeyGroup data_keys() {
@@ -270,8 +274,8 @@ std::vector<Key<RunConfig>> joined(const std::vector<KeyGroup>& groups) {
 }  // namespace
 
 const std::vector<KeyGroup>& config_key_groups() {
-  static const std::vector<KeyGroup> groups = {model_keys(), data_keys(), optimisation_keys(),
-                                               run_keys(), keys_not_yet()};
+  static const std::vector<KeyGroup> groups = {model_keys(),        factor_keys(), data_keys(),
+                                               optimisation_keys(), run_keys(),    keys_not_yet()};
   return groups;
 }
 

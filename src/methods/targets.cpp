@@ -47,15 +47,17 @@ void check_patterns(const std::vector<LinearTarget>& layers,
   }
 }
 
-/// Packed training writes the weight itself: a second module would change with it unasked.
+/// A second module would change with the weight unasked, at the latest when the adapter is merged.
 void check_not_shared(const torch::nn::Module& model, const LinearTarget& target) {
   const std::string mine = target.parameter_name();
   for (const auto& parameter : model.named_parameters()) {
     const bool same = parameter.value().is_same(target.layer->weight);
-    SHIRA_CHECK(ConfigError, !same || parameter.key() == mine, "target_modules: ", mine,
-                " is the same tensor as ", parameter.key(),
-                " (tied weights) and can neither be packed nor be calibrated for grad and snip. "
-                "Leave it out, or use shira_training: hooks with another mask, or adapter: full.");
+    SHIRA_CHECK(
+        ConfigError, !same || parameter.key() == mine, "target_modules: ", mine,
+        " is the same tensor as ", parameter.key(),
+        " (tied weights): an adapter of one would change the other, and packed training, grad "
+        "and snip cannot tell them apart. Leave it out, or use shira_training: hooks with "
+        "another mask, or adapter: full.");
   }
 }
 

@@ -30,24 +30,29 @@ double training_bytes(const RunConfig& config, const TrainedSizes& sizes, double
   return factors + trained * 4.0 + layer;
 }
 
-/// Bytes that LoRA's plugs keep of each token: in float32 their input, if it was not, or with
-/// dropout what it left and its mask; DoRA the sums whose rows it lengthens, with dropout the
-/// base's and the factors' share of them.
-double factor_bytes(const RunConfig& config, const TrainedSizes& sizes, double item) {
-  if (config.adapter != "lora" && config.adapter != "dora") return 0.0;
-  const bool drops = config.lora_dropout > 0.0;
-  const double input = drops ? 8.0 : item < 4.0 ? 4.0 : 0.0;
-  double output = 0.0;
-  if (config.adapter == "dora") output = drops ? 4.0 + item : 4.0;
-  return static_cast<double>(sizes.inputs) * input + static_cast<double>(sizes.outputs) * output;
-}
-
 /// Entries that a block keeps of each token: two norms' inputs and outputs, queries, keys, values
 /// and result of the attention, the output projection's input; gate, its activation, up and
 /// product.
 double block_entries(const LlamaConfig& config) {
   return 9.0 * static_cast<double>(config.hidden_size) +
          4.0 * static_cast<double>(config.intermediate_size);
+}
+
+/// Bytes of each token that LoRA's plugs keep beside or instead of what a block keeps: a float32
+/// copy of a narrower input, or with dropout what it left and its mask, of each layer for itself;
+/// for DoRA the sums whose rows are lengthened, with dropout the base's and the factors' share of
+/// them.
+double factor_bytes(const RunConfig& config, const LlamaConfig& model, const TrainedSizes& sizes,
+                    double item) {
+  if (config.adapter != "lora" && config.adapter != "dora") return 0.0;
+  const bool drops = config.lora_dropout > 0.0;
+  const double output = config.adapter == "lora" ? 0.0 : drops ? 4.0 + item : 4.0;
+  const double outputs = static_cast<double>(sizes.outputs) * output;
+  if (!drops && item == 4.0) return outputs;
+  // The inputs themselves, which a block's layers share, are not kept then.
+  const auto shared = static_cast<double>(3 * model.hidden_size + model.intermediate_size);
+  const auto layers = static_cast<double>(model.num_hidden_layers);
+  return outputs + static_cast<double>(sizes.inputs) * (drops ? 8.0 : 4.0) - layers * shared * item;
 }
 
 }  // namespace
@@ -62,9 +67,10 @@ MemoryEstimate estimate_memory(const RunConfig& config, const Llama& model,
   const double loss = static_cast<double>(model->config.vocab_size) * (item + 12.0);
   // One block more: its gradients, while backward is in it.
   const double blocks = (layers + 1.0) * block_entries(model->config) * item;
-  return {.weights = weights,
-          .training = training_bytes(config, sizes, weights / item),
-          .activations = tokens * (blocks + factor_bytes(config, sizes, item) + loss)};
+  return {
+      .weights = weights,
+      .training = training_bytes(config, sizes, weights / item),
+      .activations = tokens * (blocks + factor_bytes(config, model->config, sizes, item) + loss)};
 }
 
 }  // namespace shira

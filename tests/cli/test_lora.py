@@ -120,6 +120,8 @@ def test_five_steps_are_those_of_peft(base, tmp_path, kind):
     for name, tensor in expected.items():
         numpy.testing.assert_allclose(factors[name].array(), tensor.array(), rtol=0, atol=1e-5)
         assert numpy.abs(tensor.array() - before[name].array()).max() > 1e-3, name
+    ours, theirs = logits_of(with_adapter(base, out)), logits_of(model.eval())
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
     described = json.loads((out / "adapter_config.json").read_text())
     assert described["use_rslora"] == (kind == "rslora")
     assert described["use_dora"] == (kind == "dora")

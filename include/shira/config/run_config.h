@@ -35,10 +35,12 @@ struct RunConfig {
   std::int64_t shira_calibration_batches = 16;  // micro-batches that grad and snip add up
   double shira_calibration_memory = 2.0;        // GiB for scores; more targets take more passes
   std::string shira_training = "packed";        // packed | hooks
-  std::int64_t lora_r = 8;                      // rank of the factors of lora, dora and wm_dora
-  double lora_alpha = 8.0;                      // scaling is lora_alpha / lora_r
-  double lora_dropout = 0.0;                    // of the factors' inputs, while training
-  bool use_rslora = false;                      // scaling is lora_alpha / sqrt(lora_r)
+
+  // LoRA and DoRA
+  std::int64_t lora_r = 8;    // rank of the factors of lora, dora and wm_dora
+  double lora_alpha = 8.0;    // scaling is lora_alpha / lora_r
+  double lora_dropout = 0.0;  // of the factors' inputs, while training
+  bool use_rslora = false;    // scaling is lora_alpha / sqrt(lora_r)
 
   // Data
   std::vector<DatasetConfig> datasets;

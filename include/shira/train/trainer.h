@@ -43,7 +43,9 @@ struct TrainerOptions {
   /// Saves a checkpoint at every lowest evaluation loss, keeps it, and makes it the result.
   bool load_best_model_at_end = false;
   bool tensorboard = false;
-  std::uint64_t seed = 0;  // of what is random in a step (dropout)
+  /// Of what is random in a step (dropout): each begins by seeding LibTorch's generators with this
+  /// and its number.
+  std::uint64_t seed = 0;
   std::filesystem::path output_dir;
   /// What TrainerState's maps hold beside the trainer's own entries: settings of model and method.
   std::map<std::string, std::string> identity = {};
