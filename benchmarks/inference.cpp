@@ -1,12 +1,13 @@
 // Does an adapter cost anything at inference? Tokens a second of the base, with a SHiRA adapter
-// applied and with a LoRA adapter fused: reading the prompt (prefill) and going on token by token
-// with the key/value cache (decode). The peer is scripts/benchmark_peft_inference.py, which has
-// LoRA and DoRA unfused as well; scripts/run_benchmarks.py lets both run in turn.
+// applied, with a LoRA adapter fused, and with LoRA and DoRA unfused: reading the prompt (prefill)
+// and going on token by token with the key/value cache (decode). The peer is
+// scripts/benchmark_peft_inference.py; scripts/run_benchmarks.py lets both run in turn.
 //
 // usage: benchmark_inference --model llama_1b|llama_half|llama_tiny
 #include "follow.h"
 #include "model_shapes.h"
 
+#include <shira/methods/lora.h>
 #include <shira/methods/targets.h>
 #include <shira/models/llama.h>
 #include <shira/sparse/adapter_switcher.h>
@@ -76,6 +77,13 @@ void fuse_lora(const Options& options, const shira::Llama& model) {
   }
 }
 
+/// LoRA or DoRA on every linear layer, beside the weights.
+Json time_unfused(const Options& options, shira::Llama& model, bool use_dora) {
+  const shira::LoraTraining lora(shira::select_targets(*model, {"all-linear"}),
+                                 {.r = options.rank, .use_dora = use_dora});
+  return time_inference(options, model);
+}
+
 void run(const Options& options) {
   torch::NoGradGuard no_grad;
   at::set_num_threads(options.threads);
@@ -102,7 +110,9 @@ void run(const Options& options) {
          switcher.revert();
          return result;
        }},
-      {"lora_fused", [&] { return time_inference(options, fused); }}};
+      {"lora_fused", [&] { return time_inference(options, fused); }},
+      {"lora_unfused", [&] { return time_unfused(options, model, /*use_dora=*/false); }},
+      {"dora_unfused", [&] { return time_unfused(options, model, /*use_dora=*/true); }}};
   std::size_t first = 0;  // another one in each round, so that none has the better place
   run_rounds(options.rounds, facts, [&] {
     Json round;

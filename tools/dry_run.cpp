@@ -67,8 +67,19 @@ std::vector<TrainedTensor> budgeted_tensors(const RunConfig& config, const Llama
   return tensors;
 }
 
+/// With the factors that are trained beside each of them.
+std::vector<TrainedTensor> factored_tensors(const RunConfig& config, const Llama& model) {
+  const auto parameters = model->named_parameters();
+  std::vector<TrainedTensor> tensors;
+  for (const auto& [name, count] : count_run_factors(config, model)) {
+    tensors.push_back({name, parameters[name].sizes().vec(), count});
+  }
+  return tensors;
+}
+
 std::vector<TrainedTensor> trained_tensors(const RunConfig& config, const Llama& model) {
   if (config.adapter == "full") return full_tensors(model);
+  if (config.adapter != "shira") return factored_tensors(config, model);
   if (needs_calibration(config)) return budgeted_tensors(config, model);
   std::vector<TrainedTensor> tensors;
   for (const auto& [name, mask] : make_masks(config, model, nullptr)) {
@@ -110,6 +121,22 @@ std::vector<SampleView> views_of(const Tokenizer& tokenizer, const Batch& batch)
   return views;
 }
 
+TrainedSizes sizes_of(const RunConfig& config, const std::vector<TrainedTensor>& tensors) {
+  TrainedSizes sizes;
+  const bool is_full = config.adapter == "full";
+  for (const TrainedTensor& tensor : tensors) {
+    sizes.trained += tensor.trained;
+    sizes.largest_target = std::max(sizes.largest_target, tensor.numel());
+    if (is_full) continue;  // its tensors are not all matrices
+    sizes.outputs += tensor.shape[0];
+    sizes.inputs += tensor.shape[1];
+    if (config.adapter == "wm_dora") {
+      sizes.masked += mask_nnz({config.shira_density, config.shira_r}, tensor.shape);
+    }
+  }
+  return sizes;
+}
+
 /// In memory-mapped weights: nothing is copied that the run would write.
 DryRun look(const RunConfig& config) {
   const auto base = resolve_base_model(config.base_model);
@@ -120,11 +147,8 @@ DryRun look(const RunConfig& config) {
   DatasetSplit data = load_datasets(config, tokenizer);
   DryRun run;
   run.tensors = trained_tensors(config, model);
-  std::int64_t largest = 0;
-  for (const TrainedTensor& tensor : run.tensors) {
-    run.trained += tensor.trained;
-    largest = std::max(largest, tensor.numel());
-  }
+  const TrainedSizes sizes = sizes_of(config, run.tensors);
+  run.trained = sizes.trained;
   for (const auto& [name, tensor] : nn::unique_parameters(*model)) run.total += tensor.numel();
   run.validation_samples = static_cast<std::int64_t>(data.validation.size());
   DataLoader loader = make_train_loader(config, std::move(data.train));
@@ -132,7 +156,7 @@ DryRun look(const RunConfig& config) {
   StepSchedule steps([&loader](std::int64_t epoch) { return loader.batches_in_epoch(epoch); },
                      config.gradient_accumulation_steps);
   run.total_steps = config.max_steps ? *config.max_steps : steps.steps_in(config.num_epochs);
-  run.memory = estimate_memory(config, model, run.trained, largest);
+  run.memory = estimate_memory(config, model, sizes);
   run.batch = views_of(tokenizer, loader.batch(0, 0));
   return run;
 }

@@ -3,7 +3,9 @@
 #include "inspect_pair.h"
 
 #include <shira/base/error.h>
+#include <shira/io/adapter_layout.h>
 #include <shira/io/checkpoint_files.h>
+#include <shira/sparse/lora_adapter.h>
 #include <shira/sparse/sparse_adapter.h>
 #include <shira/sparse/tensor_file.h>
 
@@ -54,6 +56,27 @@ Json describe_adapter(const std::filesystem::path& directory) {
           {"tensors", tensors}};
 }
 
+/// A LoRA or DoRA adapter of PEFT.
+Json describe_lora(const std::filesystem::path& directory) {
+  const LoraAdapter adapter = load_lora_adapter(directory);
+  Json tensors = Json::array();
+  std::int64_t parameters = 0;
+  bool is_dora = false;
+  for (const auto& [name, lora] : adapter.tensors) {
+    is_dora = lora.magnitude.defined();
+    parameters += lora.a.numel() + lora.b.numel() + (is_dora ? lora.magnitude.numel() : 0);
+    tensors.push_back({{"name", name},
+                       {"shape", weight_shape(lora)},
+                       {"r", lora.a.size(0)},
+                       {"scaling", lora.scaling}});
+  }
+  return {{"kind", is_dora ? "dora" : "lora"},
+          {"base_model", adapter.base_model},
+          {"parameters", parameters},
+          {"bytes", std::filesystem::file_size(directory / "adapter_model.safetensors")},
+          {"tensors", tensors}};
+}
+
 Json describe_checkpoint(const std::filesystem::path& directory) {
   const CheckpointFiles files(directory);
   Json tensors = Json::array();
@@ -67,6 +90,14 @@ Json describe_checkpoint(const std::filesystem::path& directory) {
   }
   return {
       {"kind", "checkpoint"}, {"parameters", parameters}, {"bytes", bytes}, {"tensors", tensors}};
+}
+
+Json describe(const std::filesystem::path& directory) {
+  if (!std::filesystem::exists(directory / "adapter_config.json")) {
+    return describe_checkpoint(directory);
+  }
+  const bool is_lora = adapter_layout(directory) == AdapterLayout::kPeftLora;
+  return is_lora ? describe_lora(directory) : describe_adapter(directory);
 }
 
 /// One "key: value" a line, then a line a tensor.
@@ -88,10 +119,7 @@ void print_text(const Json& description) {
 }
 
 void inspect_one(const InspectPairFlags& flags) {
-  const bool is_adapter =
-      std::filesystem::exists(std::filesystem::path(flags.first) / "adapter_config.json");
-  const Json description =
-      is_adapter ? describe_adapter(flags.first) : describe_checkpoint(flags.first);
+  const Json description = describe(flags.first);
   if (flags.json) {
     std::cout << description.dump() << "\n";
   } else {
@@ -107,7 +135,7 @@ void add_inspect(CLI::App& app, int&) {
       "inspect", "Describe an adapter or a checkpoint directory, or compare two adapters");
   command
       ->add_option("directory", flags->first,
-                   "Checkpoint or adapter directory (`shira` layout: see shira convert)")
+                   "Checkpoint or adapter directory (ours or PEFT's LoRA)")
       ->required();
   CLI::Option* second = command->add_option(
       "other", flags->second, "Another adapter of the same model: overlap, distances, AWOM, AWOR");

@@ -52,8 +52,8 @@ struct MaskSummary {
 };
 
 void check_has_masks(const RunConfig& config) {
-  SHIRA_CHECK(ConfigError, config.adapter != "full",
-              "adapter: full trains every entry; there are no masks to build.");
+  SHIRA_CHECK(ConfigError, config.adapter == "shira" || config.adapter == "wm_dora",
+              "adapter: ", config.adapter, " has no masks to build.");
   SHIRA_CHECK(ConfigError, config.adapter_dir.empty(), "adapter_dir ", config.adapter_dir,
               ": the run trains the entries of that adapter; `shira inspect` describes them.");
 }

@@ -9,8 +9,10 @@
 #include <shira/data/tokenizer.h>
 #include <shira/methods/full_training.h>
 #include <shira/methods/hooked_shira.h>
+#include <shira/methods/lora.h>
 #include <shira/methods/packed_shira.h>
 #include <shira/methods/targets.h>
+#include <shira/methods/wm_dora.h>
 #include <shira/models/llama.h>
 #include <shira/models/load_llama.h>
 #include <shira/sparse/adapter_comparison.h>

@@ -88,14 +88,18 @@ void report_missing(const GivenKeys& given, const Place& whole_file, Problems& p
   }
 }
 
-}  // namespace
+// --- Keys without effect, by adapter ------------------------------------------------------------
 
-std::string without_effect(std::string_view key, const RunConfig& config) {
-  if (config.adapter == "full") {
-    const bool is_of_adapter =
-        key.starts_with("shira_") || key == "adapter_dir" || key == "export_formats";
-    return is_of_adapter ? "with adapter: full, which trains every weight" : "";
-  }
+bool is_of_factors(std::string_view key) { return key.starts_with("lora_") || key == "use_rslora"; }
+
+std::string idle_in_full(std::string_view key) {
+  const bool is_of_adapter = key.starts_with("shira_") || is_of_factors(key) ||
+                             key == "adapter_dir" || key == "export_formats";
+  return is_of_adapter ? "with adapter: full, which trains every weight" : "";
+}
+
+std::string idle_in_shira(std::string_view key, const RunConfig& config) {
+  if (is_of_factors(key)) return "with adapter: shira, which trains no factors";
   if (!key.starts_with("shira_") || key == "shira_training") return "";
   if (!config.adapter_dir.empty()) return "with adapter_dir, whose entries are trained";
   const std::string& mask = config.shira_mask;
@@ -106,6 +110,34 @@ std::string without_effect(std::string_view key, const RunConfig& config) {
       (key.starts_with("shira_struct_") && mask != "struct") ||
       (key.starts_with("shira_calibration_") && mask != "grad" && mask != "snip");
   return is_foreign ? "with shira_mask: " + mask : "";
+}
+
+/// Of lora and dora.
+std::string idle_in_lora(std::string_view key, const RunConfig& config) {
+  const std::string adapter = "with adapter: " + config.adapter;
+  if (key.starts_with("shira_")) return adapter + ", which has no mask";
+  if (key == "export_formats") return adapter + ", which is saved in PEFT's layout";
+  const bool is_in_file =
+      key == "lora_r" || key == "lora_alpha" || key == "use_rslora" || key == "target_modules";
+  return is_in_file && !config.adapter_dir.empty() ? "with adapter_dir, whose factors are trained"
+                                                   : "";
+}
+
+std::string idle_in_wm_dora(std::string_view key) {
+  if (key == "adapter_dir") return "with adapter: wm_dora, whose factors no adapter holds";
+  if (key == "lora_dropout") return "with adapter: wm_dora, which trains the weights' own entries";
+  if (key == "shira_training") return "with adapter: wm_dora";
+  const bool is_of_wm = key == "shira_density" || key == "shira_r" || key == "shira_wm_band";
+  return key.starts_with("shira_") && !is_of_wm ? "with adapter: wm_dora, whose mask is wm" : "";
+}
+
+}  // namespace
+
+std::string without_effect(std::string_view key, const RunConfig& config) {
+  if (config.adapter == "full") return idle_in_full(key);
+  if (config.adapter == "shira") return idle_in_shira(key, config);
+  if (config.adapter == "wm_dora") return idle_in_wm_dora(key);
+  return idle_in_lora(key, config);
 }
 
 void apply_rules(const GivenKeys& given, const Place& whole_file, Problems& problems,

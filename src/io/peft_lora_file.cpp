@@ -4,6 +4,7 @@
 #include "peft_pattern.h"
 #include "quote.h"
 
+#include <shira/io/atomic_file.h>
 #include <shira/io/peft_lora_file.h>
 
 #include <algorithm>
@@ -177,13 +178,91 @@ PeftLoraTensor read_lora_tensor(const LoraConfig& config, const std::string& mod
   return tensor;
 }
 
+// --- Writing ------------------------------------------------------------------------------------
+
+std::string module_of(const PeftLoraTensor& tensor) {
+  return tensor.name.substr(0, tensor.name.rfind('.'));
+}
+
+/// The alpha that gives `scaling` back to the bit when it is divided by `root`, r or sqrt(r).
+double alpha_of(double scaling, double root) {
+  const double alpha = scaling * root;
+  for (const double candidate :
+       {std::round(alpha), alpha, std::nextafter(alpha, 0.0), std::nextafter(alpha, HUGE_VAL)}) {
+    if (candidate / root == scaling) return candidate;
+  }
+  return alpha;
+}
+
+/// Without a fraction where there is none: PEFT's alpha is an int by its type.
+ordered_json short_number(double value) {
+  const bool is_whole = value == std::round(value) && std::abs(value) < 1e15;
+  return is_whole ? ordered_json(static_cast<std::int64_t>(value)) : ordered_json(value);
+}
+
+ordered_json lora_config(const PeftLoraFile& file, const std::string& task_type) {
+  ordered_json r, alpha, ranks = ordered_json::object(), alphas = ordered_json::object();
+  std::vector<std::string> modules;
+  for (const PeftLoraTensor& tensor : file.tensors) {
+    const auto rank = static_cast<double>(tensor.a.shape[0]);
+    const ordered_json own_r = tensor.a.shape[0];
+    const ordered_json own_alpha =
+        short_number(alpha_of(tensor.scaling, file.use_rslora ? std::sqrt(rank) : rank));
+    const std::string& module = modules.emplace_back(module_of(tensor));
+    if (r.is_null()) r = own_r, alpha = own_alpha;
+    if (own_r != r) ranks[module] = own_r;
+    if (own_alpha != alpha) alphas[module] = own_alpha;
+  }
+  return {{"peft_type", "LORA"},
+          {"auto_mapping", nullptr},
+          {"base_model_name_or_path", file.base_model},
+          {"revision", nullptr},
+          {"task_type", task_type.empty() ? ordered_json() : ordered_json(task_type)},
+          {"inference_mode", true},
+          {"r", r},
+          {"lora_alpha", alpha},
+          {"rank_pattern", ranks},
+          {"alpha_pattern", alphas},
+          {"lora_dropout", file.dropout},
+          {"use_rslora", file.use_rslora},
+          {"use_dora", file.tensors.front().magnitude.has_value()},
+          {"target_modules", modules},
+          {"bias", "none"},
+          {"fan_in_fan_out", false},
+          {"init_lora_weights", true},
+          {"modules_to_save", nullptr}};
+}
+
+void write_lora_tensors(const std::filesystem::path& path, const PeftLoraFile& file) {
+  std::vector<TensorBytes> bytes;
+  const auto add = [&](const PeftLoraTensor& tensor, const char* role, const TensorView& view) {
+    const std::string name = std::string(detail::kPeftPrefix) + module_of(tensor);
+    bytes.push_back({name + role, view.dtype, view.shape, view.data});
+  };
+  for (const PeftLoraTensor& tensor : file.tensors) {
+    add(tensor, ".lora_A.weight", tensor.a);
+    add(tensor, ".lora_B.weight", tensor.b);
+    if (tensor.magnitude) add(tensor, ".lora_magnitude_vector", *tensor.magnitude);
+  }
+  write_safetensors(path, bytes, {{"format", "pt"}});
+}
+
 }  // namespace
+
+void write_peft_lora_file(const std::filesystem::path& directory, const PeftLoraFile& file,
+                          const std::string& task_type) {
+  SHIRA_CHECK(IoError, !file.tensors.empty(), directory.string(),
+              ": a LoRA adapter without tensors cannot be written.");
+  write_lora_tensors(directory / detail::kPeftTensorsName, file);
+  write_file(directory / detail::kPeftConfigName, lora_config(file, task_type).dump(2) + "\n");
+}
 
 PeftLoraFile read_peft_lora_file(const std::filesystem::path& directory,
                                  const ParameterShapes* shapes) {
   const LoraConfig config = read_lora_config(directory);
   const SafetensorsFile file = detail::open_adapter_tensors(directory);
-  PeftLoraFile adapter{config.base_model, {}};
+  PeftLoraFile adapter{
+      .base_model = config.base_model, .tensors = {}, .use_rslora = config.use_rslora};
   detail::with_place(file.path().string(), [&] {
     const auto modules =
         detail::group_by_module(file, {"lora_A.weight", "lora_B.weight", "lora_magnitude_vector"});

@@ -2,7 +2,7 @@
 #include <shira/base/error.h>
 #include <shira/methods/targets.h>
 
-#include <set>
+#include <algorithm>
 
 namespace shira {
 namespace {
@@ -47,15 +47,17 @@ void check_patterns(const std::vector<LinearTarget>& layers,
   }
 }
 
-/// Packed training writes the weight itself: a second module would change with it unasked.
+/// A second module would change with the weight unasked, at the latest when the adapter is merged.
 void check_not_shared(const torch::nn::Module& model, const LinearTarget& target) {
   const std::string mine = target.parameter_name();
   for (const auto& parameter : model.named_parameters()) {
     const bool same = parameter.value().is_same(target.layer->weight);
-    SHIRA_CHECK(ConfigError, !same || parameter.key() == mine, "target_modules: ", mine,
-                " is the same tensor as ", parameter.key(),
-                " (tied weights) and can neither be packed nor be calibrated for grad and snip. "
-                "Leave it out, or use shira_training: hooks with another mask, or adapter: full.");
+    SHIRA_CHECK(
+        ConfigError, !same || parameter.key() == mine, "target_modules: ", mine,
+        " is the same tensor as ", parameter.key(),
+        " (tied weights): an adapter of one would change the other, and packed training, grad "
+        "and snip cannot tell them apart. Leave it out, or use shira_training: hooks with "
+        "another mask, or adapter: full.");
   }
 }
 
@@ -83,6 +85,26 @@ std::vector<NamedTensor> target_weights(const std::vector<LinearTarget>& targets
     weights.emplace_back(target.parameter_name(), target.layer->weight);
   }
   return weights;
+}
+
+std::vector<LinearTarget> targets_named(const torch::nn::Module& model,
+                                        const std::set<std::string>& names) {
+  std::vector<LinearTarget> targets = linear_layers(model);
+  std::set<std::string> missing = names;
+  for (const LinearTarget& target : targets) missing.erase(target.parameter_name());
+  std::string list;
+  for (const std::string& name : missing) list += "\n  " + name;
+  SHIRA_CHECK(ConfigError, missing.empty(), "the model has no linear layer for:", list,
+              "\nIs it the base that the adapter was trained on?");
+  std::erase_if(targets,
+                [&](const LinearTarget& t) { return !names.contains(t.parameter_name()); });
+  return targets;
+}
+
+void check_trainable(const LinearTarget& target) {
+  SHIRA_CHECK(ConfigError, target.layer->weight.scalar_type() != torch::kFloat16, target.name,
+              ": a float16 base cannot be trained (its gradients overflow). Set base_dtype to "
+              "float32 or bfloat16.");
 }
 
 }  // namespace shira

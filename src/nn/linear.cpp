@@ -35,6 +35,11 @@ class FrozenLinearFunction : public torch::autograd::Function<FrozenLinearFuncti
 
 }  // namespace
 
+torch::Tensor frozen_linear(const torch::Tensor& input, const torch::Tensor& weight,
+                            const torch::Tensor& bias) {
+  return FrozenLinearFunction::apply(input, weight, as_optional(bias));
+}
+
 LinearImpl::LinearImpl(torch::Tensor weight_in, torch::Tensor bias_in) {
   weight = register_parameter("weight", std::move(weight_in), /*requires_grad=*/false);
   if (bias_in.defined()) {
@@ -46,7 +51,7 @@ torch::Tensor LinearImpl::forward(const torch::Tensor& input) {
   if (plug) return plug->forward(input, weight, bias);
   const bool is_trained = weight.requires_grad() || (bias.defined() && bias.requires_grad());
   if (is_trained) return at::linear(input, weight, as_optional(bias));
-  return FrozenLinearFunction::apply(input, weight, as_optional(bias));
+  return frozen_linear(input, weight, bias);
 }
 
 }  // namespace shira::nn

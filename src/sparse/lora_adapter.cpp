@@ -11,12 +11,28 @@
 namespace shira {
 namespace {
 
+void check_finite(const std::string& name, const char* role, const torch::Tensor& tensor) {
+  SHIRA_CHECK(IoError, tensor.isfinite().all().item<bool>(), name, ": its ", role,
+              " has values that are not finite.");
+}
+
 /// An owned float32 copy of one of `name`'s tensors.
 torch::Tensor finite_factor(const std::string& name, const char* role, const TensorView& view) {
   torch::Tensor tensor = copy_tensor(view, torch::kFloat32);
-  SHIRA_CHECK(IoError, tensor.isfinite().all().item<bool>(), name, ": its ", role,
-              " has values that are not finite.");
+  check_finite(name, role, tensor);
   return tensor;
+}
+
+/// One of `name`'s tensors as a file has it.
+torch::Tensor file_factor(const std::string& name, const char* role, const torch::Tensor& tensor) {
+  const torch::Tensor ready = tensor.detach().cpu().to(torch::kFloat32).contiguous();
+  check_finite(name, role, ready);
+  return ready;
+}
+
+TensorView view_of(const torch::Tensor& tensor) {
+  const auto* data = static_cast<const std::byte*>(tensor.const_data_ptr());
+  return {DType::kF32, tensor.sizes().vec(), data, tensor.nbytes(), nullptr};
 }
 
 /// B A in the base's shape, in its dtype and on its device.
@@ -41,11 +57,18 @@ torch::Tensor wide_base(const LoraTensor& lora, const torch::Tensor& base) {
   return base.to(dtype == torch::kFloat64 ? dtype : torch::kFloat32);
 }
 
+torch::Tensor adapted_sum(const LoraTensor& lora, const torch::Tensor& original) {
+  return original + factor_product(lora, original) * lora.scaling;
+}
+
+torch::Tensor row_norms(const torch::Tensor& weight) {
+  return at::linalg_norm(weight, std::nullopt, at::IntArrayRef{1});
+}
+
 /// DoRA's W' from W = `original`.
 torch::Tensor dora_weight(const LoraTensor& lora, const torch::Tensor& original) {
-  const torch::Tensor sum = original + factor_product(lora, original) * lora.scaling;
-  const torch::Tensor norm = at::linalg_norm(sum, std::nullopt, at::IntArrayRef{1});
-  return (lora.magnitude.to(original.options()) / norm).view({-1, 1}) * sum;
+  const torch::Tensor sum = adapted_sum(lora, original);
+  return (lora.magnitude.to(original.options()) / row_norms(sum)).view({-1, 1}) * sum;
 }
 
 torch::Tensor change_of(const LoraTensor& lora, const torch::Tensor& original, double scale) {
@@ -75,7 +98,7 @@ std::vector<std::int64_t> weight_shape(const LoraTensor& lora) {
 
 LoraAdapter load_lora_adapter(const std::filesystem::path& directory, const ParameterShapes* base) {
   const PeftLoraFile file = read_peft_lora_file(directory, base);
-  LoraAdapter adapter{{}, file.base_model};
+  LoraAdapter adapter{{}, file.base_model, file.use_rslora};
   for (const PeftLoraTensor& tensor : file.tensors) {
     const std::string place = directory.string() + ": " + tensor.name;
     LoraTensor lora{finite_factor(place, "lora_A", tensor.a),
@@ -88,6 +111,31 @@ LoraAdapter load_lora_adapter(const std::filesystem::path& directory, const Para
     adapter.tensors.emplace(tensor.name, std::move(lora));
   }
   return adapter;
+}
+
+void save_lora_adapter(const std::filesystem::path& directory, const LoraAdapter& adapter,
+                       const std::string& task_type) {
+  PeftLoraFile file{adapter.base_model, {}, adapter.use_rslora, adapter.dropout};
+  std::vector<torch::Tensor> kept;  // what `file` borrows
+  for (const auto& [name, lora] : adapter.tensors) {
+    const auto view = [&](const char* role, const torch::Tensor& tensor) {
+      kept.push_back(file_factor(name, role, tensor));
+      return view_of(kept.back());
+    };
+    PeftLoraTensor tensor{name, view("lora_A", lora.a), view("lora_B", lora.b), std::nullopt,
+                          lora.scaling};
+    if (lora.magnitude.defined()) tensor.magnitude = view("lora_magnitude_vector", lora.magnitude);
+    file.tensors.push_back(std::move(tensor));
+  }
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  SHIRA_CHECK(IoError, !error, directory.string(), ": cannot be made: ", error.message(), ".");
+  write_peft_lora_file(directory, file, task_type);
+}
+
+torch::Tensor dora_norms(const LoraTensor& lora, const torch::Tensor& base) {
+  torch::NoGradGuard no_grad;
+  return row_norms(adapted_sum(lora, wide_base(lora, base)));
 }
 
 torch::Tensor weight_change(const LoraTensor& lora, const torch::Tensor& base, double scale) {

@@ -57,6 +57,12 @@ std::int64_t SparseAdapter::nnz() const {
   return total;
 }
 
+MaskMap SparseAdapter::masks() const {
+  MaskMap masks;
+  for (const auto& [name, tensor] : tensors) masks.emplace(name, tensor.mask);
+  return masks;
+}
+
 torch::ScalarType SparseAdapter::checksum_dtype(const SparseTensor& tensor) const {
   return kind == ValueKind::kWeights ? tensor.values.scalar_type() : base_dtype;
 }

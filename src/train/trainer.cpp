@@ -1,10 +1,12 @@
-// Nothing here is random: the batches of a step are a function of the step, so that a checkpoint
+// The batches of a step, and what is random in it, are functions of the step, so that a checkpoint
 // needs its number, the trained tensors and the optimiser's.
 #include <shira/base/error.h>
 #include <shira/base/logging.h>
+#include <shira/kernels/philox.h>
 #include <shira/train/gradients.h>
 #include <shira/train/trainer.h>
 
+#include <ATen/Context.h>
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <torch/version.h>
@@ -148,6 +150,12 @@ Trainer::Group Trainer::fetch_group() {
   return group;
 }
 
+/// LibTorch's generators start anew in each step.
+void Trainer::seed_step() {
+  PhiloxStream stream(options_.seed, "step " + std::to_string(state_.step));
+  at::manual_seed(stream.next_u64());
+}
+
 double Trainer::backward(const Group& group, std::size_t i, std::int64_t terms) {
   const double loss = add_gradients(parts_.objective, group.batches[i], terms);
   SHIRA_CHECK(Error, std::isfinite(loss), "step ", state_.step + 1, ", batch ",
@@ -177,9 +185,12 @@ void Trainer::train_step() {
   const std::vector<NamedTensor> parameters = parts_.method.parameters();
   clear_gradients(parameters);
   double loss = 0.0;
+  seed_step();
+  parts_.method.set_training(true);
   for (std::size_t i = 0; i < group.batches.size(); ++i) {
     loss += backward(group, i, std::max<std::int64_t>(terms, 1));
   }
+  parts_.method.set_training(false);
   const double grad_norm = clip_gradients(parameters, options_.max_grad_norm);
   SHIRA_CHECK(Error, std::isfinite(grad_norm), "step ", state_.step + 1, ": the gradient norm is ",
               grad_norm, ". ", advice());

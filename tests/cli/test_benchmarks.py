@@ -59,7 +59,7 @@ def test_whole_models_are_measured_beside_peft_and_come_back(run):
 
 def test_both_engines_infer_with_every_method(run):
     rounds = read(run / "inference.json")["rounds"]
-    assert set(rounds["shira"]) == {"base", "shira", "lora_fused"}
+    assert set(rounds["shira"]) == {"base", "shira", "lora_fused", "lora_unfused", "dora_unfused"}
     assert set(rounds["peft"]) == {"base", "lora_fused", "lora_unfused", "dora_unfused"}
     for methods in rounds.values():
         for values in methods.values():

@@ -56,6 +56,8 @@ GOOD = [
     {"bf16": True},
     {"shira_mask": "masks/a"},
     {"shira_mask": "grad", "shira_calibration_memory": 0.5},
+    {"adapter": "lora", "lora_r": 4, "lora_alpha": 0.5, "lora_dropout": 0.1, "use_rslora": True},
+    {"adapter": "wm_dora", "lora_r": 64, "shira_density": 0.01},
     {"target_modules": ["q_proj", "v_proj"]},
     {"max_steps": None, "resume_from_checkpoint": None, "sample_prompts": None},
     {"val_set_size": 0.05},
@@ -69,6 +71,8 @@ BAD = [
     {"max_steps": 1.5},
     {"adam_beta1": 1},
     {"shira_density": 1.01},
+    {"adapter": "lora", "lora_r": 0},
+    {"adapter": "dora", "lora_dropout": 1},
     {"shira_mask": "magnitude"},
     {"target_modules": "q_proj"},
     {"target_modules": []},
@@ -100,8 +104,8 @@ def test_schema_and_program_agree(tmp_path):
 
 
 def test_keys_to_come_are_not_in_the_schema():
-    assert "lora_r" not in schema()["properties"]
-    assert not is_in_schema(MINIMAL | {"lora_r": 8})
+    assert "snr_gamma" not in schema()["properties"]
+    assert not is_in_schema(MINIMAL | {"snr_gamma": 5})
 
 
 def test_every_key_has_a_group_and_a_description():

@@ -590,9 +590,9 @@ def test_our_adapter_of_another_base_is_not_converted(trained, copy_of, tmp_path
 
 
 def test_commands_that_take_our_layout_alone(from_peft):
-    _, adapter = from_peft("lora")
+    _, adapter = from_peft("supertuning")
     error = failure_of("inspect", adapter, rc=1)
-    assert str(adapter) in error and "LORA" in error and "shira convert" in error
+    assert str(adapter) in error and "SUPERTUNING" in error and "shira convert" in error
 
 
 def test_flags_of_convert(from_peft, trained, tmp_path):

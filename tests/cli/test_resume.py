@@ -43,6 +43,8 @@ KINDS = {
     "full": KEYS | {"adapter": "full"},
     "hooks": KEYS | {"shira_training": "hooks", "weight_decay": 0.0},
     "everything": EVERYTHING,
+    "dora": KEYS | {"adapter": "dora", "shira_density": None, "lora_r": 3, "lora_dropout": 0.2},
+    "wm_dora": KEYS | {"adapter": "wm_dora", "lora_r": 8},
     "evaluating": KEYS | {"val_set_size": 0.8, "eval_steps": 2},  # most of the time is evaluation
 }
 
@@ -95,12 +97,12 @@ def comparable(records):
     return [{k: v for k, v in record.items() if k not in clocks} for record in records]
 
 
-@pytest.fixture(scope="module", params=["shira", "full", "everything"])
+@pytest.fixture(scope="module", params=["shira", "full", "everything", "dora"])
 def run(request, tmp_path_factory):
     return Run(tmp_path_factory.mktemp(request.param), request.param)
 
 
-@pytest.fixture(scope="module", params=["hooks", "evaluating"])
+@pytest.fixture(scope="module", params=["hooks", "evaluating", "wm_dora"])
 def other_run(request, tmp_path_factory):
     return Run(tmp_path_factory.mktemp(request.param), request.param)
 

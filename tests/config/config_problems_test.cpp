@@ -87,9 +87,8 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         BadValue{"base_dtype: int8",
                  "base_dtype: got 'int8', expected one of auto, float32, bfloat16, float16"},
-        BadValue{"adapter: dora",
-                 "adapter: got 'dora', which is not supported in this version, expected one of "
-                 "shira, full"},
+        BadValue{"adapter: qlora",
+                 "adapter: got 'qlora', expected one of shira, lora, dora, wm_dora, full"},
         BadValue{"shira_mask: magnitude", "shira_mask: got 'magnitude', " + kMaskChoices},
         BadValue{"chat_template: chatml",
                  "chat_template: got 'chatml', which is not supported in this version, expected "
@@ -99,7 +98,7 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Keys, ConfigBadValue,
     ::testing::Values(
-        BadValue{"lora_r: 8", "lora_r: not supported in this version"},
+        BadValue{"snr_gamma: 5", "snr_gamma: not supported in this version"},
         BadValue{"instance_data_dir: x", "instance_data_dir: not supported in this version"},
         BadValue{"batch_size: 2", "batch_size: unknown key, did you mean 'micro_batch_size'?"},
         BadValue{"lr: 1", "lr: unknown key, did you mean 'learning_rate'?"},
@@ -144,8 +143,8 @@ TEST(ConfigProblems, AKeyWithoutAValueIsMissing) {
 }
 
 TEST(ConfigProblems, OverridesGetTheSameChecks) {
-  EXPECT_EQ(problems_with("", {"lora_r=8", "sed=1", "=1", "seed=[", "datasets=[{pth: x}]"}),
-            "--set lora_r=8: lora_r: not supported in this version\n"
+  EXPECT_EQ(problems_with("", {"snr_gamma=5", "sed=1", "=1", "seed=[", "datasets=[{pth: x}]"}),
+            "--set snr_gamma=5: snr_gamma: not supported in this version\n"
             "--set sed=1: sed: unknown key, did you mean 'seed'?\n"
             "--set =1: expected key=value\n"
             "--set seed=[: seed: not valid YAML: end of sequence flow not found\n"

@@ -46,6 +46,8 @@ TEST(ConfigRules, DensityDefaultsToOnePercentOnlyWhenABudgetIsNeeded) {
   EXPECT_EQ(density("shira_mask: struct\n"), 0.01);
   EXPECT_EQ(density("shira_r: 32\n"), std::nullopt);
   EXPECT_EQ(density("adapter: full\n"), std::nullopt);
+  EXPECT_EQ(density("adapter: lora\n"), std::nullopt);
+  EXPECT_EQ(density("adapter: wm_dora\n"), 0.01);
   EXPECT_EQ(density("adapter_dir: a\n"), std::nullopt);
   EXPECT_EQ(density("shira_mask: masks.safetensors\n"), std::nullopt);
 }
@@ -92,6 +94,31 @@ INSTANTIATE_TEST_SUITE_P(
                       WithoutEffect{"adapter: full", "shira_seed: 0", kWithFull},
                       WithoutEffect{"adapter: full", "shira_training: packed", kWithFull},
                       WithoutEffect{"adapter: full", "adapter_dir: a", kWithFull}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Factors, ConfigWithoutEffect,
+    ::testing::Values(
+        WithoutEffect{"adapter: shira", "lora_r: 8", "adapter: shira, which trains no factors"},
+        WithoutEffect{"adapter: full", "use_rslora: true", kWithFull},
+        WithoutEffect{"adapter: lora", "shira_mask: wm", "adapter: lora, which has no mask"},
+        WithoutEffect{"adapter: dora", "shira_density: 0.1", "adapter: dora, which has no mask"},
+        WithoutEffect{"adapter: lora", "export_formats: [peft]",
+                      "adapter: lora, which is saved in PEFT's layout"},
+        WithoutEffect{"adapter: wm_dora", "shira_mask: wm", "adapter: wm_dora, whose mask is wm"},
+        WithoutEffect{"adapter: wm_dora", "shira_seed: 1", "adapter: wm_dora, whose mask is wm"},
+        WithoutEffect{"adapter: wm_dora", "lora_dropout: 0.1",
+                      "adapter: wm_dora, which trains the weights' own entries"},
+        WithoutEffect{"adapter: wm_dora", "adapter_dir: a",
+                      "adapter: wm_dora, whose factors no adapter holds"}));
+
+TEST(ConfigRules, TheFactorsOfAnAdapterHaveTheirRankAndLayers) {
+  for (const std::string key : {"lora_r: 8", "lora_alpha: 8", "target_modules: all-linear"}) {
+    EXPECT_EQ(problems_with("adapter: dora\nadapter_dir: a\n" + key + "\n"),
+              "my.yaml:6: " + key.substr(0, key.find(':')) +
+                  ": has no effect with adapter_dir, whose factors are trained");
+  }
+  EXPECT_EQ(problems_with("adapter: lora\nadapter_dir: a\nlora_dropout: 0.1\n"), "");
+}
 
 constexpr const char* kWithFile = "a file of masks";
 INSTANTIATE_TEST_SUITE_P(

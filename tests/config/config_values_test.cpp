@@ -42,7 +42,7 @@ TEST(ConfigValues, BooleansInAllOfYamlsSpellings) {
 }
 
 TEST(ConfigValues, NullMeansNotGiven) {
-  const RunConfig config = load_text(kRequired + "max_steps:\nlearning_rate: ~\nlora_r: null\n");
+  const RunConfig config = load_text(kRequired + "max_steps:\nlearning_rate: ~\nsnr_gamma: null\n");
   EXPECT_EQ(config.max_steps, std::nullopt);
   EXPECT_EQ(config.learning_rate, 5e-4);
 }

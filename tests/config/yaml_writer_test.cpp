@@ -28,8 +28,8 @@ TEST(YamlWriter, DefaultsLookLikeAFileThatAPersonWrote) {
             R"(# Model and adapter
 base_model: base  # a HuggingFace checkpoint directory, or org/name in its local cache
 base_dtype: auto  # of the weights in memory; auto = the checkpoint's
-adapter: shira  # shira trains some entries of the targets, full every weight
-adapter_dir:  # go on from this adapter: its entries and values
+adapter: shira  # shira trains entries of the targets, lora and dora factors beside them, wm_dora both, full every weight
+adapter_dir:  # go on from this adapter: its entries and values, or its factors
 target_modules: all-linear  # suffixes of module names, or all-linear (without lm_head)
 shira_mask: wm  # which entries are trained, or a file that `shira mask -o` wrote
 shira_density: 0.01  # trained share of each tensor; 0.01 unless shira_r is given
@@ -79,8 +79,8 @@ resume_from_checkpoint:  # branch off from this checkpoint, in a new output_dir;
 report_to: none  # beside metrics.jsonl
 sample_prompts:  # continued and logged at every evaluation
 output_dir: out  # for the result, checkpoints and metrics
-export_formats: [shira]  # shira is always written; peft: PEFT's layout too, into output_dir/peft
-seed: 42  # of the held-out share and the order of the data
+export_formats: [shira]  # of entries: shira is always written; peft: PEFT's layout too, into output_dir/peft
+seed: 42  # of the held-out share, the order of the data, first factors and dropout
 device: cpu  # where to train
 num_threads: 0  # 0 = LibTorch's default
 )");

@@ -53,6 +53,32 @@ TEST(PeftLoraFile, TheFirstPatternOfTheFileCounts) {
   EXPECT_EQ(file.tensors.at(2).scaling, 4.0);
 }
 
+TEST(PeftLoraFile, WritesRanksAndScalesThatReadTheSame) {
+  TemporaryDirectory directory;
+  const std::vector<float> values(64, 1.0f);
+  const auto view = [&](const Shape& shape) {
+    return TensorView{DType::kF32, shape, reinterpret_cast<const std::byte*>(values.data()), 0, {}};
+  };
+  const auto layer = [&](const char* name, std::int64_t r, double scaling) {
+    return PeftLoraTensor{name, view({r, 3}), view({4, r}), view({4}), scaling};
+  };
+  PeftLoraFile file{.base_model = "base", .tensors = {}, .use_rslora = true};
+  file.tensors = {layer("l.0.q.weight", 3, 8 / std::sqrt(3.0)), layer("l.1.q.weight", 2, 0.1),
+                  layer("l.2.q.weight", 3, 1.0 / 3.0)};
+  write_peft_lora_file(directory.path(), file, "");
+  const PeftLoraFile read = read_peft_lora_file(directory.path());
+  ASSERT_EQ(read.tensors.size(), 3U);
+  EXPECT_TRUE(read.use_rslora);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(read.tensors[i].name, file.tensors[i].name);
+    EXPECT_EQ(read.tensors[i].a.shape, file.tensors[i].a.shape);
+    EXPECT_EQ(read.tensors[i].scaling, file.tensors[i].scaling);
+    EXPECT_TRUE(read.tensors[i].magnitude.has_value());
+  }
+  file.tensors.clear();
+  expect_error<IoError>([&] { write_peft_lora_file(directory.path(), file, ""); }, {"without"});
+}
+
 TEST(PeftLoraFile, FactorsOfConvolutions) {
   TemporaryDirectory directory;
   write_lora(directory, {"conv"}, R"("lora_alpha": 2)", {2, 3, 1, 3}, {4, 2, 1, 1});

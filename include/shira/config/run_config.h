@@ -20,8 +20,8 @@ struct RunConfig {
   // Model and adapter
   std::string base_model;           // a HuggingFace checkpoint directory, or org/name in its cache
   std::string base_dtype = "auto";  // auto | float32 | bfloat16 | float16; `bf16: true` = bfloat16
-  std::string adapter = "shira";    // shira | full
-  std::string adapter_dir;          // go on from this adapter: its entries, its values
+  std::string adapter = "shira";    // shira | lora | dora | wm_dora | full
+  std::string adapter_dir;          // go on from this adapter: its entries or factors
   std::vector<std::string> target_modules = {
       "all-linear"};              // suffixes of module names, or all-linear (without lm_head)
   std::string shira_mask = "wm";  // struct | rand | wm | grad | snip, or a file of masks
@@ -35,6 +35,12 @@ struct RunConfig {
   std::int64_t shira_calibration_batches = 16;  // micro-batches that grad and snip add up
   double shira_calibration_memory = 2.0;        // GiB for scores; more targets take more passes
   std::string shira_training = "packed";        // packed | hooks
+
+  // LoRA and DoRA
+  std::int64_t lora_r = 8;    // rank of the factors of lora, dora and wm_dora
+  double lora_alpha = 8.0;    // scaling is lora_alpha / lora_r
+  double lora_dropout = 0.0;  // of the factors' inputs, while training
+  bool use_rslora = false;    // scaling is lora_alpha / sqrt(lora_r)
 
   // Data
   std::vector<DatasetConfig> datasets;

@@ -25,6 +25,8 @@ struct PeftLoraTensor {
 struct PeftLoraFile {
   std::string base_model;
   std::vector<PeftLoraTensor> tensors;  // by name; on the mapped file
+  bool use_rslora = false;
+  double dropout = 0.0;  // only written: for those who train on in PEFT
 };
 
 /// Reads the configuration (r, lora_alpha, use_rslora, rank_pattern, alpha_pattern, use_dora) and
@@ -34,5 +36,12 @@ struct PeftLoraFile {
 /// tensors. Values are not looked at.
 SHIRA_API PeftLoraFile read_peft_lora_file(const std::filesystem::path& directory,
                                            const ParameterShapes* shapes = nullptr);
+
+/// Writes what PEFT opens and read_peft_lora_file reads: adapter_model.safetensors, then
+/// adapter_config.json, each atomically. r and lora_alpha are the first tensor's; others have
+/// theirs in rank_pattern and alpha_pattern. DoRA where the tensors have magnitudes, all of them or
+/// none. `task_type` as PEFT spells it ("CAUSAL_LM"), or empty.
+SHIRA_API void write_peft_lora_file(const std::filesystem::path& directory,
+                                    const PeftLoraFile& file, const std::string& task_type);
 
 }  // namespace shira

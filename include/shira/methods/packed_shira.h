@@ -4,6 +4,7 @@
 #pragma once
 
 #include <shira/base/export.h>
+#include <shira/methods/masked_target.h>
 #include <shira/methods/targets.h>
 #include <shira/methods/training_method.h>
 #include <shira/sparse/sparse_adapter.h>
@@ -36,10 +37,8 @@ class SHIRA_API PackedShira : public SparseTraining {
 
  private:
   struct Layer {
-    LinearTarget target;
-    SparseMask mask;
-    torch::Tensor values;         // (nnz), trained
-    std::uint64_t base_checksum;  // of the weight's own values before training
+    MaskedTarget entries;
+    torch::Tensor values;  // (nnz), trained
   };
   std::vector<Layer> layers_;
 };

@@ -7,6 +7,7 @@
 
 #include <torch/nn/module.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,5 +34,13 @@ SHIRA_API std::vector<LinearTarget> select_targets(const torch::nn::Module& mode
 
 /// The targets' weights by parameter name.
 SHIRA_API std::vector<NamedTensor> target_weights(const std::vector<LinearTarget>& targets);
+
+/// The layers of the parameters named ("<layer>.weight"), in the model's order. ConfigError lists
+/// the names that are no linear layer's weight.
+SHIRA_API std::vector<LinearTarget> targets_named(const torch::nn::Module& model,
+                                                  const std::set<std::string>& names);
+
+/// ConfigError for a float16 base, whose gradients overflow.
+SHIRA_API void check_trainable(const LinearTarget& target);
 
 }  // namespace shira

@@ -18,6 +18,9 @@ class SHIRA_API TrainingMethod {
   /// Brings the model up to date with the parameters; called after each optimiser step and after a
   /// checkpoint was restored.
   virtual void publish() = 0;
+  /// Whether the coming forwards are those of a training step: what is random then (dropout) is off
+  /// otherwise, as it is at first.
+  virtual void set_training(bool /*is_training*/) {}
 };
 
 /// A way of training that changes masked entries only: its result is a sparse adapter.

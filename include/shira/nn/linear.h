@@ -13,6 +13,11 @@
 
 namespace shira::nn {
 
+/// fast_linear with a gradient for the input alone: what a layer computes whose weight is not
+/// trained. No float32 copy of the weight is kept from forward to backward.
+SHIRA_API torch::Tensor frozen_linear(const torch::Tensor& input, const torch::Tensor& weight,
+                                      const torch::Tensor& bias = {});
+
 /// What takes over a Linear's forward.
 class SHIRA_API LinearPlug {
  public:

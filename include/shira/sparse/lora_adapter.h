@@ -27,12 +27,20 @@ struct LoraTensor {
 struct LoraAdapter {
   std::map<std::string, LoraTensor> tensors;  // by the base's parameter name
   std::string base_model;                     // path or name of the base, for people
+  bool use_rslora = false;                    // how a file spells the scalings
+  double dropout = 0.0;                       // only written: for those who train on in PEFT
 };
 
 /// Reads PEFT's LoRA or DoRA directory into owned tensors. IoError as read_peft_lora_file, and for
 /// values that are not finite. With the base's shapes it is also checked that no target is missing.
 SHIRA_API LoraAdapter load_lora_adapter(const std::filesystem::path& directory,
                                         const ParameterShapes* base = nullptr);
+
+/// Writes PEFT's LoRA or DoRA directory, made if absent, in float32; each file is replaced
+/// atomically. IoError where a value is not finite. `task_type` as PEFT spells it ("CAUSAL_LM"), or
+/// empty.
+SHIRA_API void save_lora_adapter(const std::filesystem::path& directory, const LoraAdapter& adapter,
+                                 const std::string& task_type = "");
 
 /// scale * (W' - base) in float32 (float64 for a float64 base), W' being the adapted weight: what
 /// is added where other adapters act on the same weight. For LoRA the scaled product itself.
@@ -41,6 +49,10 @@ SHIRA_API torch::Tensor weight_change(const LoraTensor& lora, const torch::Tenso
 
 /// The shape of the weight that the factors are for: (out, in) or (out, in, kh, kw).
 SHIRA_API std::vector<std::int64_t> weight_shape(const LoraTensor& lora);
+
+/// DoRA's norms (out): of the rows of base + scaling * B A, in float32 (float64 for a float64
+/// base).
+SHIRA_API torch::Tensor dora_norms(const LoraTensor& lora, const torch::Tensor& base);
 
 /// The adapted weight in float32 (float64 for a float64 base), before it is rounded to the base's
 /// dtype. `base` is (out, in) or (out, in, kh, kw); ShapeError otherwise, or where a value is not

@@ -44,6 +44,8 @@ struct SparseAdapter {
 
   /// Entries over all sparse tensors.
   SHIRA_API std::int64_t nnz() const;
+  /// Of the sparse tensors, by parameter name.
+  SHIRA_API MaskMap masks() const;
   /// The dtype in which a tensor's base_checksum was taken: that of new weights, or base_dtype
   /// under deltas, which have a dtype of their own.
   SHIRA_API torch::ScalarType checksum_dtype(const SparseTensor& tensor) const;

@@ -17,9 +17,16 @@ struct MemoryEstimate {
   double total() const { return weights + training + activations; }
 };
 
-/// For a run that trains `trained` parameters of `model`, whose largest target weight has
-/// `largest_target` entries.
+/// What a run trains.
+struct TrainedSizes {
+  std::int64_t trained = 0;         // parameters
+  std::int64_t largest_target = 0;  // entries of the largest weight that is trained or adapted
+  std::int64_t masked = 0;          // wm_dora: entries of the weights that its factors decide
+  std::int64_t inputs = 0;          // features that all targets take of a token
+  std::int64_t outputs = 0;         // features that they give
+};
+
 SHIRA_API MemoryEstimate estimate_memory(const RunConfig& config, const Llama& model,
-                                         std::int64_t trained, std::int64_t largest_target);
+                                         const TrainedSizes& sizes);
 
 }  // namespace shira

@@ -9,7 +9,8 @@
 #include <shira/data/tokenizer.h>
 #include <shira/methods/training_method.h>
 #include <shira/models/llama.h>
-#include <shira/sparse/sparse_mask.h>
+#include <shira/tasks/run_masks.h>
+#include <shira/tasks/run_method.h>
 #include <shira/train/optimizer.h>
 #include <shira/train/trainer.h>
 
@@ -18,7 +19,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,8 +28,8 @@ namespace shira {
 /// "float32", "bfloat16", "float16" to a dtype; nothing for "auto". ConfigError otherwise.
 SHIRA_API std::optional<torch::ScalarType> parse_base_dtype(const std::string& name);
 
-/// The base model of a run, with its weights owned where the run writes them: float32 for full
-/// training.
+/// The base model of a run, with its weights owned where the run writes them (lora and dora
+/// write none): float32 for full training.
 SHIRA_API Llama load_base(const RunConfig& config);
 
 /// All samples of the configured data sets, split.
@@ -41,29 +41,6 @@ SHIRA_API DataLoader make_train_loader(const RunConfig& config, std::vector<Samp
 /// The held-out samples in their own order; null when there are none.
 SHIRA_API std::unique_ptr<DataLoader> make_validation_loader(const RunConfig& config,
                                                              std::vector<Sample> validation);
-
-/// Whether the run's masks depend on its data.
-SHIRA_API bool needs_calibration(const RunConfig& config);
-
-/// The masks of `shira_mask`, by parameter name. `train_data` is read by grad and snip alone, and
-/// may be null for the others. Warns where struct masks are far beyond the budget.
-SHIRA_API MaskMap make_masks(const RunConfig& config, const Llama& model, DataLoader* train_data);
-
-/// A run's method: what trains `model`, and what saves the result into a directory (an adapter, or
-/// a checkpoint with base_dtype's weights for full training).
-struct RunMethod {
-  std::unique_ptr<TrainingMethod> method;
-  std::function<void(const std::filesystem::path&)> save_result;
-  std::int64_t trained = 0;  // parameters
-  std::int64_t total = 0;
-  /// What a resumed run must share with the one before: the same entries of the same base.
-  std::map<std::string, std::string> identity;
-};
-
-/// `resume_from`: the checkpoint whose masks are taken instead of built ones; its base checksums
-/// must fit `model`.
-SHIRA_API RunMethod make_method(const RunConfig& config, const Llama& model, DataLoader& train_data,
-                                const std::optional<std::filesystem::path>& resume_from);
 
 SHIRA_API std::unique_ptr<Optimizer> make_optimizer(const RunConfig& config,
                                                     const TrainingMethod& method);

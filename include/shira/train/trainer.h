@@ -43,6 +43,9 @@ struct TrainerOptions {
   /// Saves a checkpoint at every lowest evaluation loss, keeps it, and makes it the result.
   bool load_best_model_at_end = false;
   bool tensorboard = false;
+  /// Of what is random in a step (dropout): each begins by seeding LibTorch's generators with this
+  /// and its number.
+  std::uint64_t seed = 0;
   std::filesystem::path output_dir;
   /// What TrainerState's maps hold beside the trainer's own entries: settings of model and method.
   std::map<std::string, std::string> identity = {};
@@ -104,6 +107,7 @@ class SHIRA_API Trainer {
   void restore(const std::filesystem::path& checkpoint);
   void forget_missing_best();
   Group fetch_group();
+  void seed_step();
   double backward(const Group& group, std::size_t i, std::int64_t terms);
   void train_step();
   void log_step(std::int64_t items, double seconds, double grad_norm);
