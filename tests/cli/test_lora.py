@@ -127,15 +127,29 @@ def test_five_steps_are_those_of_peft(base, tmp_path, kind):
     assert described["use_dora"] == (kind == "dora")
 
 
+def gradients_by_peft(model, start, samples):
+    """By the factors' names in the file."""
+    model = peft.PeftModel.from_pretrained(model, start, is_trainable=True).train()
+    ids = torch.tensor([ids for ids, _ in samples])
+    model(input_ids=ids, labels=ids).loss.backward()
+    gradients = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.dtype == torch.float32
+            name = name.replace(".default.weight", ".weight").replace(".default", "")
+            name = name.replace("magnitude_vector.weight", "magnitude_vector")
+            gradients[name] = parameter.grad.flatten().numpy()
+    return gradients
+
+
 @pytest.mark.parametrize("kind", ["lora", "dora"])
-def test_gradients_of_a_bfloat16_base_are_those_of_peft(tmp_path, kind):
-    """One step of SGD: the factors move by the gradients, to within bfloat16's rounding of activations."""
+def test_gradients_of_a_bfloat16_base_are_as_exact_as_those_of_peft(tmp_path, kind):
+    """One step of SGD moves the factors by the gradients. The exact ones: PEFT's, with the same weights in float32."""
     base = checkpoint("llama2", "bfloat16")
     text, samples = text_of(base)
     start = saved_by_peft(tmp_path / "start", base, config_of(kind, base))
-    model = peft.PeftModel.from_pretrained(base_model(base), start, is_trainable=True).train()
-    ids = torch.tensor([ids for ids, _ in samples])
-    model(input_ids=ids, labels=ids).loss.backward()
+    exact = gradients_by_peft(base_model(base).float(), start, samples)
+    theirs = gradients_by_peft(base_model(base), start, samples)
     out = trained(
         tmp_path / "run",
         base,
@@ -151,18 +165,17 @@ def test_gradients_of_a_bfloat16_base_are_those_of_peft(tmp_path, kind):
     )
     _, before = read_safetensors(start / TENSORS)
     _, after = read_safetensors(out / TENSORS)
-    compared = 0
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        name = name.replace(".default.weight", ".weight").replace(".default", "")
-        name = name.replace("magnitude_vector.weight", "magnitude_vector")
-        assert after[name].dtype == "F32" and parameter.dtype == torch.float32
-        ours = before[name].array() - after[name].array()
-        theirs = parameter.grad.flatten().numpy()
-        assert numpy.linalg.norm(ours - theirs) <= 0.02 * numpy.linalg.norm(theirs), name
-        compared += 1
-    assert compared == len(before)
+    assert before.keys() == after.keys() == exact.keys()
+    ours = {name: before[name].array() - after[name].array() for name in exact}
+
+    def error(gradients):
+        return numpy.sqrt(sum(numpy.square(gradients[name] - exact[name]).sum() for name in exact))
+
+    assert {tensor.dtype for tensor in after.values()} == {"F32"}
+    # Both round each activation once or twice, at other places: the same size of error, not the same error.
+    assert error(ours) <= 1.25 * error(theirs)
+    for name, gradient in exact.items():
+        assert numpy.linalg.norm(ours[name] - gradient) <= 0.05 * numpy.linalg.norm(gradient), name
 
 
 # ------------------------------------------------------------------------------------- files, with PEFT
