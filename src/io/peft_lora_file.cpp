@@ -157,11 +157,11 @@ void check_magnitude(const PeftLoraTensor& tensor, bool use_dora) {
               use_dora ? "true, but it has no" : "false, but it has a", " lora_magnitude_vector.");
   if (!use_dora) return;
   check_float(*tensor.magnitude, "lora_magnitude_vector");
-  SHIRA_CHECK(IoError, tensor.a.shape.size() == 2,
-              "DoRA of a convolution is not supported. Merge it in PEFT.");
-  SHIRA_CHECK(IoError, tensor.magnitude->shape == Shape{tensor.b.shape[0]},
-              "its lora_magnitude_vector is no vector of ", tensor.b.shape[0],
-              " (out) magnitudes.");
+  const std::int64_t out = tensor.b.shape[0];
+  const bool is_convolution = tensor.a.shape.size() == 4;
+  SHIRA_CHECK(IoError,
+              tensor.magnitude->shape == (is_convolution ? Shape{1, out, 1, 1} : Shape{out}),
+              "its lora_magnitude_vector does not hold ", out, " (out) magnitudes.");
 }
 
 PeftLoraTensor read_lora_tensor(const LoraConfig& config, const std::string& module,

@@ -21,15 +21,28 @@ double scaling_of(const LoraOptions& options) {
   return options.alpha / (options.use_rslora ? std::sqrt(r) : r);
 }
 
-/// (r, in), uniform between -bound and bound.
-torch::Tensor uniform_factor(const std::string& name, std::int64_t r, std::int64_t in,
-                             torch::ScalarType dtype, std::uint64_t seed) {
+/// (r, ...) beside a weight (out, ...), uniform between plus and minus 1 / sqrt(inputs).
+torch::Tensor uniform_factor(const std::string& name, std::int64_t r, const torch::Tensor& weight,
+                             std::uint64_t seed) {
   PhiloxStream stream(seed, name);
-  const double bound = 1.0 / std::sqrt(static_cast<double>(in));
-  const torch::Tensor factor = at::empty({r, in}, torch::kFloat64);
+  const std::int64_t inputs = weight[0].numel();
+  const double bound = 1.0 / std::sqrt(static_cast<double>(inputs));
+  std::vector<std::int64_t> shape = weight.sizes().vec();
+  shape[0] = r;
+  const torch::Tensor factor = at::empty(shape, torch::kFloat64);
   auto* values = factor.mutable_data_ptr<double>();
-  for (std::int64_t i = 0; i < r * in; ++i) values[i] = bound * (2.0 * stream.next_double() - 1.0);
-  return factor.to(dtype);
+  for (std::int64_t i = 0; i < r * inputs; ++i) {
+    values[i] = bound * (2.0 * stream.next_double() - 1.0);
+  }
+  return factor.to(weight.options().dtype(factor_dtype(weight)));
+}
+
+/// (out, r), or (out, r, 1, 1) for a convolution.
+torch::Tensor zero_factor(std::int64_t r, const torch::Tensor& weight) {
+  std::vector<std::int64_t> shape(static_cast<std::size_t>(weight.dim()), 1);
+  shape[0] = weight.size(0);
+  shape[1] = r;
+  return at::zeros(shape, weight.options().dtype(factor_dtype(weight)));
 }
 
 /// A leaf of its own, to be trained beside `weight`.
@@ -40,7 +53,7 @@ torch::Tensor trained_copy(const torch::Tensor& factor, const torch::Tensor& wei
       .requires_grad_();
 }
 
-void check_fits(const LinearTarget& target, const LoraTensor& factors) {
+void check_fits(const LayerTarget& target, const LoraTensor& factors) {
   const torch::Tensor& weight = target.layer->weight;
   SHIRA_CHECK(ShapeError, weight.sizes() == at::IntArrayRef(weight_shape(factors)),
               target.parameter_name(), " is ", weight.sizes(), ", its LoRA factors are for ",
@@ -50,7 +63,7 @@ void check_fits(const LinearTarget& target, const LoraTensor& factors) {
 }  // namespace
 
 /// The factors of one layer in its socket.
-class LoraPlug : public nn::LinearPlug {
+class LoraPlug : public nn::LayerPlug {
  public:
   LoraPlug(const LoraTensor& factors, const torch::Tensor& weight, double dropout)
       : factors_(factors), dropout_(dropout) {
@@ -60,23 +73,22 @@ class LoraPlug : public nn::LinearPlug {
     renew_norms(weight);
   }
 
-  torch::Tensor forward(const torch::Tensor& input, const torch::Tensor& weight,
-                        const torch::Tensor& bias) override {
+  torch::Tensor forward(const torch::Tensor& input, const nn::Layer& layer) override {
     const torch::Tensor wide = input.to(factors_.a.scalar_type());
     const bool drops = is_training && dropout_ > 0.0;
     const torch::Tensor x = drops ? at::dropout(wide, dropout_, /*train=*/true) : wide;
     const torch::Tensor change =
-        at::linear(at::linear(x, factors_.a) * factors_.scaling, factors_.b);
+        layer.mix_channels(layer.apply(x, factors_.a) * factors_.scaling, factors_.b);
     torch::Tensor sum;
     if (!is_dora()) {
-      sum = nn::frozen_linear(input, weight, bias) + change;
+      sum = layer.frozen(input, layer.bias) + change;
     } else if (drops) {
-      sum = dropped_dora(input, x, change, weight, bias);
+      sum = dropped_dora(input, x, change, layer);
     } else {
-      sum = gains() * (nn::frozen_linear(input, weight) + change);
-      if (bias.defined()) sum = sum + bias;
+      sum = layer.per_output(gains()) * (layer.frozen(input) + change);
+      if (layer.bias.defined()) sum = sum + layer.per_output(layer.bias);
     }
-    return sum.to(weight.scalar_type());
+    return sum.to(layer.weight.scalar_type());
   }
 
   void renew_norms(const torch::Tensor& weight) {
@@ -94,11 +106,10 @@ class LoraPlug : public nn::LinearPlug {
 
   /// The base's own share sees every input, what DoRA adds to it the dropped ones `x`.
   torch::Tensor dropped_dora(const torch::Tensor& input, const torch::Tensor& x,
-                             const torch::Tensor& change, const torch::Tensor& weight,
-                             const torch::Tensor& bias) const {
-    const torch::Tensor gain = gains();
-    const torch::Tensor dropped = nn::frozen_linear(x.to(weight.scalar_type()), weight);
-    return nn::frozen_linear(input, weight, bias) + ((gain - 1) * dropped + gain * change);
+                             const torch::Tensor& change, const nn::Layer& layer) const {
+    const torch::Tensor gain = layer.per_output(gains());
+    const torch::Tensor dropped = layer.frozen(x.to(layer.weight.scalar_type()));
+    return layer.frozen(input, layer.bias) + ((gain - 1) * dropped + gain * change);
   }
 
   LoraTensor factors_;
@@ -109,18 +120,17 @@ class LoraPlug : public nn::LinearPlug {
 LoraTensor initial_factors(const std::string& name, const torch::Tensor& weight,
                            const LoraOptions& options) {
   torch::NoGradGuard no_grad;
-  const auto dtype = factor_dtype(weight);
-  LoraTensor factors{
-      uniform_factor(name + ".lora_A", options.r, weight.size(1), dtype, options.seed),
-      at::zeros({weight.size(0), options.r}, dtype),
-      scaling_of(options),
-      {}};
+  LoraTensor factors{uniform_factor(name + ".lora_A", options.r, weight, options.seed),
+                     zero_factor(options.r, weight),
+                     scaling_of(options),
+                     {}};
   if (options.use_dora) factors.magnitude = dora_norms(factors, weight);
   return factors;
 }
 
 std::int64_t count_factors(at::IntArrayRef weight, std::int64_t r, bool use_dora) {
-  return r * (weight[0] + weight[1]) + (use_dora ? weight[0] : 0);
+  const std::int64_t inputs = c10::multiply_integers(weight.slice(1));
+  return r * (weight[0] + inputs) + (use_dora ? weight[0] : 0);
 }
 
 void append_factors(const std::string& layer, const LoraTensor& factors,
@@ -131,9 +141,9 @@ void append_factors(const std::string& layer, const LoraTensor& factors,
   parameters.emplace_back(layer + ".lora_magnitude_vector", factors.magnitude);
 }
 
-LoraTraining::LoraTraining(std::vector<LinearTarget> targets, const LoraOptions& options)
+LoraTraining::LoraTraining(std::vector<LayerTarget> targets, const LoraOptions& options)
     : dropout_(options.dropout), use_rslora_(options.use_rslora) {
-  for (LinearTarget& target : targets) {
+  for (LayerTarget& target : targets) {
     const LoraTensor factors =
         initial_factors(target.parameter_name(), target.layer->weight, options);
     add(std::move(target), factors);
@@ -146,14 +156,14 @@ LoraTraining::LoraTraining(const torch::nn::Module& model, const LoraAdapter& ad
     : dropout_(dropout), use_rslora_(adapter.use_rslora) {
   std::set<std::string> names;
   for (const auto& [name, factors] : adapter.tensors) names.insert(name);
-  for (LinearTarget& target : targets_named(model, names)) {
+  for (LayerTarget& target : targets_named(model, names)) {
     const LoraTensor& factors = adapter.tensors.at(target.parameter_name());
     add(std::move(target), factors);
   }
   plug_in();
 }
 
-void LoraTraining::add(LinearTarget target, const LoraTensor& factors) {
+void LoraTraining::add(LayerTarget target, const LoraTensor& factors) {
   check_trainable(target);
   check_fits(target, factors);
   auto plug = std::make_shared<LoraPlug>(factors, target.layer->weight, dropout_);

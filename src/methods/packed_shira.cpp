@@ -1,38 +1,37 @@
 // A plug around the values; the weight is written after each step.
-#include "packed_linear.h"
+#include "packed_layer.h"
 
 #include <shira/methods/packed_shira.h>
 
 namespace shira {
 namespace {
 
-class PackedPlug : public nn::LinearPlug {
+class PackedPlug : public nn::LayerPlug {
  public:
   PackedPlug(torch::Tensor values, torch::Tensor indices)
       : values_(std::move(values)), indices_(std::move(indices)) {}
 
-  torch::Tensor forward(const torch::Tensor& input, const torch::Tensor& weight,
-                        const torch::Tensor& bias) override {
-    return detail::packed_linear(input, weight, bias, values_, indices_);
+  torch::Tensor forward(const torch::Tensor& input, const nn::Layer& layer) override {
+    return detail::packed_forward(input, layer, values_, indices_);
   }
 
  private:
   torch::Tensor values_;   // (nnz)
-  torch::Tensor indices_;  // (nnz) int32
+  torch::Tensor indices_;  // (nnz)
 };
 
 }  // namespace
 
-PackedShira::PackedShira(std::vector<LinearTarget> targets, const MaskMap& masks) {
+PackedShira::PackedShira(std::vector<LayerTarget> targets, const MaskMap& masks) {
   torch::NoGradGuard no_grad;
-  for (LinearTarget& target : targets) {
+  for (LayerTarget& target : targets) {
     MaskedTarget entries = masked_target(std::move(target), masks);
     torch::Tensor values = wide_entries(entries).requires_grad_();
     layers_.push_back({std::move(entries), std::move(values)});
   }
   for (Layer& layer : layers_) {
     layer.entries.target.layer->plug =
-        std::make_shared<PackedPlug>(layer.values, layer.entries.mask.indices());
+        std::make_shared<PackedPlug>(layer.values, layer.entries.indices);
   }
 }
 

@@ -1,7 +1,7 @@
 // The sums W + s B A are needed at the masked entries, and in whole for the norms: publish() forms
 // them densely, one layer at a time, and keeps the entries. Backward goes from the entries'
-// gradient, which is all that packed_linear computes, to the factors'.
-#include "packed_linear.h"
+// gradient, which is all that packed_forward computes, to the factors'.
+#include "packed_layer.h"
 
 #include <shira/methods/wm_dora.h>
 
@@ -29,32 +29,33 @@ class SumEntriesFunction : public torch::autograd::Function<SumEntriesFunction> 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
     const variable_list saved = context->get_saved_variables();
     const torch::Tensor &a = saved[0], &b = saved[1];
-    const torch::Tensor dense = at::zeros({b.size(0), a.size(1)}, a.options());  // (out, in)
+    const torch::Tensor a_matrix = a.flatten(1), b_matrix = b.flatten(1);  // of a convolution, too
+    const torch::Tensor dense = at::zeros({b.size(0), a_matrix.size(1)}, a.options());
     dense.view({-1}).index_copy_(0, saved[2], grads[0] * context->saved_data["scaling"].toDouble());
-    return {at::mm(b.t(), dense), at::mm(dense, a.t()), {}, {}, {}};
+    return {
+        at::mm(b_matrix.t(), dense).view_as(a), at::mm(dense, a_matrix.t()).view_as(b), {}, {}, {}};
   }
 };
 
 }  // namespace
 
 /// The factors of one layer in its socket.
-class WmDoraPlug : public nn::LinearPlug {
+class WmDoraPlug : public nn::LayerPlug {
  public:
   WmDoraPlug(LoraTensor factors, const MaskedTarget& entries)
       : factors_(std::move(factors)),
         originals_(wide_entries(entries)),
-        indices_(entries.mask.indices()),
+        indices_(entries.indices),
         positions_(indices_.to(torch::kInt64)),
-        rows_(positions_.div(entries.weight().size(1), "floor")) {
+        rows_(positions_.div(entries.weight()[0].numel(), "floor")) {
     renew_sums(entries.weight());
     for (const torch::Tensor& leaf : {factors_.a, factors_.b, factors_.magnitude}) {
       leaf.set_requires_grad(true);
     }
   }
 
-  torch::Tensor forward(const torch::Tensor& input, const torch::Tensor& weight,
-                        const torch::Tensor& bias) override {
-    return detail::packed_linear(input, weight, bias, values(), indices_);
+  torch::Tensor forward(const torch::Tensor& input, const nn::Layer& layer) override {
+    return detail::packed_forward(input, layer, values(), indices_);
   }
 
   /// The masked entries, (nnz).
@@ -67,10 +68,11 @@ class WmDoraPlug : public nn::LinearPlug {
   /// To be called when the factors have changed; `weight` may hold trained entries.
   void renew_sums(const torch::Tensor& weight) {
     torch::NoGradGuard no_grad;
-    torch::Tensor sum = weight.detach().to(originals_.scalar_type(), /*non_blocking=*/false,
-                                           /*copy=*/true);
+    torch::Tensor sum = weight.detach()
+                            .to(originals_.scalar_type(), /*non_blocking=*/false, /*copy=*/true)
+                            .flatten(1);
     sum.view({-1}).index_copy_(0, positions_, originals_);
-    sum.addmm_(factors_.b, factors_.a, /*beta=*/1, factors_.scaling);
+    sum.addmm_(factors_.b.flatten(1), factors_.a.flatten(1), /*beta=*/1, factors_.scaling);
     norms_ = at::linalg_norm(sum, std::nullopt, at::IntArrayRef{1});
     sums_ = sum.view({-1}).index_select(0, positions_);
   }
@@ -80,19 +82,18 @@ class WmDoraPlug : public nn::LinearPlug {
  private:
   LoraTensor factors_;
   torch::Tensor originals_;  // (nnz) the base's own entries
-  torch::Tensor indices_;    // (nnz) int32
+  torch::Tensor indices_;    // (nnz)
   torch::Tensor positions_;  // (nnz) the same in int64
   torch::Tensor rows_;       // (nnz) of each entry, int64
   torch::Tensor sums_;       // (nnz) entries of W + s B A
   torch::Tensor norms_;      // (out) of its rows
 };
 
-WmDora::WmDora(std::vector<LinearTarget> targets, const MaskMap& masks,
-               const LoraOptions& options) {
+WmDora::WmDora(std::vector<LayerTarget> targets, const MaskMap& masks, const LoraOptions& options) {
   torch::NoGradGuard no_grad;
   LoraOptions dora = options;
   dora.use_dora = true;
-  for (LinearTarget& target : targets) {
+  for (LayerTarget& target : targets) {
     MaskedTarget entries = masked_target(std::move(target), masks);
     auto plug = std::make_shared<WmDoraPlug>(
         initial_factors(entries.target.parameter_name(), entries.weight(), dora), entries);

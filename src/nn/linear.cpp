@@ -1,6 +1,8 @@
-// The unplugged case with a frozen weight has its own autograd function, so that a float32 copy of
-// the weight is never kept from forward to backward.
+// A frozen weight has its own autograd function: its products are fast_linear's.
+#include <shira/base/error.h>
+#include <shira/nn/fast_linear.h>
 #include <shira/nn/linear.h>
+#include <shira/sparse/sampled_weight_grad.h>
 
 #include <ATen/Functions.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -16,6 +18,9 @@ using torch::autograd::variable_list;
 std::optional<torch::Tensor> as_optional(const torch::Tensor& tensor) {
   return tensor.defined() ? std::optional(tensor) : std::nullopt;
 }
+
+/// (tokens, features)
+torch::Tensor as_rows(const torch::Tensor& tensor) { return tensor.reshape({-1, tensor.size(-1)}); }
 
 /// A gradient for the input alone.
 class FrozenLinearFunction : public torch::autograd::Function<FrozenLinearFunction> {
@@ -35,23 +40,38 @@ class FrozenLinearFunction : public torch::autograd::Function<FrozenLinearFuncti
 
 }  // namespace
 
-torch::Tensor frozen_linear(const torch::Tensor& input, const torch::Tensor& weight,
-                            const torch::Tensor& bias) {
-  return FrozenLinearFunction::apply(input, weight, as_optional(bias));
+LinearImpl::LinearImpl(torch::Tensor weight_in, torch::Tensor bias_in)
+    : Layer(std::move(weight_in), std::move(bias_in)) {
+  SHIRA_CHECK(ShapeError, weight.dim() == 2, "[Linear] got a weight of ", weight.sizes(),
+              ", expected (out, in).");
 }
 
-LinearImpl::LinearImpl(torch::Tensor weight_in, torch::Tensor bias_in) {
-  weight = register_parameter("weight", std::move(weight_in), /*requires_grad=*/false);
-  if (bias_in.defined()) {
-    bias = register_parameter("bias", std::move(bias_in), /*requires_grad=*/false);
-  }
+torch::Tensor LinearImpl::apply(const torch::Tensor& input, const torch::Tensor& other,
+                                const torch::Tensor& bias_in) const {
+  return at::linear(input, other, as_optional(bias_in));
 }
 
-torch::Tensor LinearImpl::forward(const torch::Tensor& input) {
-  if (plug) return plug->forward(input, weight, bias);
-  const bool is_trained = weight.requires_grad() || (bias.defined() && bias.requires_grad());
-  if (is_trained) return at::linear(input, weight, as_optional(bias));
-  return frozen_linear(input, weight, bias);
+torch::Tensor LinearImpl::frozen(const torch::Tensor& input, const torch::Tensor& bias_in) const {
+  return FrozenLinearFunction::apply(input, weight, as_optional(bias_in));
+}
+
+torch::Tensor LinearImpl::mix_channels(const torch::Tensor& input,
+                                       const torch::Tensor& factor) const {
+  return at::linear(input, factor);
+}
+
+torch::Tensor LinearImpl::input_grad(const torch::Tensor& grad,
+                                     const torch::Tensor& /*input*/) const {
+  return fast_linear(grad, weight.t());
+}
+
+torch::Tensor LinearImpl::weight_grad(const torch::Tensor& grad, const torch::Tensor& input) const {
+  return dense_weight_grad(as_rows(grad), as_rows(input));
+}
+
+torch::Tensor LinearImpl::entries_grad(const torch::Tensor& grad, const torch::Tensor& input,
+                                       const torch::Tensor& indices) const {
+  return sampled_weight_grad(as_rows(grad), as_rows(input), indices);
 }
 
 }  // namespace shira::nn

@@ -36,7 +36,8 @@ double chunk_loss(torch::Tensor& logits, const torch::Tensor& labels, bool with_
 
 /// The same by LibTorch's operations.
 double chunk_loss_anywhere(torch::Tensor& logits, const torch::Tensor& labels, bool with_grad) {
-  const torch::Tensor log_probabilities = at::log_softmax(logits, -1, at::promote_types(logits.scalar_type(), torch::kFloat32));
+  const torch::Tensor log_probabilities =
+      at::log_softmax(logits, -1, at::promote_types(logits.scalar_type(), torch::kFloat32));
   const torch::Tensor columns = labels.unsqueeze(1);
   const double loss = -log_probabilities.gather(1, columns).sum(torch::kFloat64).item<double>();
   if (with_grad) {

@@ -62,13 +62,14 @@ torch::Tensor adapted_sum(const LoraTensor& lora, const torch::Tensor& original)
 }
 
 torch::Tensor row_norms(const torch::Tensor& weight) {
-  return at::linalg_norm(weight, std::nullopt, at::IntArrayRef{1});
+  return at::linalg_norm(weight.flatten(1), std::nullopt, at::IntArrayRef{1});
 }
 
 /// DoRA's W' from W = `original`.
 torch::Tensor dora_weight(const LoraTensor& lora, const torch::Tensor& original) {
   const torch::Tensor sum = adapted_sum(lora, original);
-  return (lora.magnitude.to(original.options()) / row_norms(sum)).view({-1, 1}) * sum;
+  const torch::Tensor gains = lora.magnitude.to(original.options()) / row_norms(sum);  // (out)
+  return (gains.view({-1, 1}) * sum.flatten(1)).view_as(sum);
 }
 
 torch::Tensor change_of(const LoraTensor& lora, const torch::Tensor& original, double scale) {
@@ -106,7 +107,7 @@ LoraAdapter load_lora_adapter(const std::filesystem::path& directory, const Para
                     tensor.scaling,
                     {}};
     if (tensor.magnitude) {
-      lora.magnitude = finite_factor(place, "lora_magnitude_vector", *tensor.magnitude);
+      lora.magnitude = finite_factor(place, "lora_magnitude_vector", *tensor.magnitude).flatten();
     }
     adapter.tensors.emplace(tensor.name, std::move(lora));
   }
@@ -124,7 +125,11 @@ void save_lora_adapter(const std::filesystem::path& directory, const LoraAdapter
     };
     PeftLoraTensor tensor{name, view("lora_A", lora.a), view("lora_B", lora.b), std::nullopt,
                           lora.scaling};
-    if (lora.magnitude.defined()) tensor.magnitude = view("lora_magnitude_vector", lora.magnitude);
+    if (lora.magnitude.defined()) {
+      const bool is_convolution = lora.a.dim() == 4;
+      tensor.magnitude = view("lora_magnitude_vector",
+                              is_convolution ? lora.magnitude.view({1, -1, 1, 1}) : lora.magnitude);
+    }
     file.tensors.push_back(std::move(tensor));
   }
   std::error_code error;

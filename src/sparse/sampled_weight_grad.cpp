@@ -26,18 +26,9 @@ constexpr double kDenseShare = 0.4;
 
 using Indices = std::span<const std::int32_t>;
 
-/// grad^T input (out, in), in at least float32.
-torch::Tensor dense_product(const torch::Tensor& grad, const torch::Tensor& input) {
-  const auto dtype = at::promote_types(grad.scalar_type(), torch::kFloat32);
-#if SHIRA_MM_HAS_OUT_DTYPE
-  if (grad.is_cuda() && grad.element_size() == 2) return at::mm(grad.t(), input, dtype);
-#endif
-  return at::mm(grad.to(dtype).t(), input.to(dtype));
-}
-
 torch::Tensor dense_then_gather(const torch::Tensor& grad, const torch::Tensor& input,
                                 const torch::Tensor& indices) {
-  return dense_product(grad, input).view({-1}).index_select(0, indices);
+  return dense_weight_grad(grad, input).view({-1}).index_select(0, indices);
 }
 
 TokenMatrix token_matrix(const torch::Tensor& tensor) {
@@ -114,6 +105,22 @@ Indices index_span(const torch::Tensor& indices) {
   return {indices.const_data_ptr<std::int32_t>(), static_cast<std::size_t>(indices.numel())};
 }
 
+bool has_kernel(const torch::Tensor& grad, const torch::Tensor& input) {
+  const auto dtype = grad.scalar_type();
+  return grad.is_cpu() && dtype == input.scalar_type() &&
+         (dtype == torch::kFloat32 || dtype == torch::kBFloat16);
+}
+
+}  // namespace
+
+torch::Tensor dense_weight_grad(const torch::Tensor& grad, const torch::Tensor& input) {
+  const auto dtype = at::promote_types(grad.scalar_type(), torch::kFloat32);
+#if SHIRA_MM_HAS_OUT_DTYPE
+  if (grad.is_cuda() && grad.element_size() == 2) return at::mm(grad.t(), input, dtype);
+#endif
+  return at::mm(grad.to(dtype).t(), input.to(dtype));
+}
+
 torch::Tensor dense_convolution_grad(const ConvolutionShape& shape, const torch::Tensor& grad,
                                      const torch::Tensor& input) {
   const auto dtype = at::promote_types(grad.scalar_type(), torch::kFloat32);
@@ -124,14 +131,6 @@ torch::Tensor dense_convolution_grad(const ConvolutionShape& shape, const torch:
       shape.padding, shape.dilation, /*transposed=*/false, /*output_padding=*/{0, 0}, /*groups=*/1,
       /*output_mask=*/{false, true, false}));
 }
-
-bool has_kernel(const torch::Tensor& grad, const torch::Tensor& input) {
-  const auto dtype = grad.scalar_type();
-  return grad.is_cpu() && dtype == input.scalar_type() &&
-         (dtype == torch::kFloat32 || dtype == torch::kBFloat16);
-}
-
-}  // namespace
 
 torch::Tensor sampled_weight_grad(const torch::Tensor& grad, const torch::Tensor& input,
                                   const torch::Tensor& indices) {

@@ -19,10 +19,10 @@ constexpr double kFarBeyondBudget = 1.25;
 MaskBudget budget_of(const RunConfig& config) { return {config.shira_density, config.shira_r}; }
 
 /// ConfigError for a mask of something that is no target.
-MaskMap file_masks(const RunConfig& config, const std::vector<LinearTarget>& targets) {
+MaskMap file_masks(const RunConfig& config, const std::vector<LayerTarget>& targets) {
   MaskMap masks = load_masks(config.shira_mask);
   std::set<std::string> names;
-  for (const LinearTarget& target : targets) names.insert(target.parameter_name());
+  for (const LayerTarget& target : targets) names.insert(target.parameter_name());
   for (const auto& [name, mask] : masks) {
     SHIRA_CHECK(ConfigError, names.contains(name), "shira_mask ", config.shira_mask, ": ", name,
                 " is not among the target_modules. Add it there, or leave its mask out.");
@@ -30,7 +30,7 @@ MaskMap file_masks(const RunConfig& config, const std::vector<LinearTarget>& tar
   return masks;
 }
 
-MaskBuilder mask_builder(const RunConfig& config, const std::vector<LinearTarget>& targets) {
+MaskBuilder mask_builder(const RunConfig& config, const std::vector<LayerTarget>& targets) {
   const MaskBudget budget = budget_of(config);
   if (is_mask_file(config.shira_mask)) return given_mask(file_masks(config, targets));
   if (config.shira_mask == "rand") {
@@ -71,7 +71,7 @@ void warn_beyond_budget(const MaskMap& masks, const MaskBudget& budget) {
 
 }  // namespace
 
-std::vector<LinearTarget> run_targets(const RunConfig& config, const Llama& model) {
+std::vector<LayerTarget> run_targets(const RunConfig& config, const Llama& model) {
   const auto shared =
       config.shira_training == "hooks" ? SharedWeights::kAllowed : SharedWeights::kRefused;
   return select_targets(*model, config.target_modules, shared);

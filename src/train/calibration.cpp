@@ -17,61 +17,60 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// y = x W^T + b; backward adds abs(dW), summed over one batch, to `score` (out, in) float32.
-/// `trigger` is a leaf that requires a gradient, so that the first layer has a backward too.
+/// What the layer makes of its input; backward adds abs(dW), summed over one batch, to `score`, of
+/// the weight's shape in float32. `trigger` is a leaf that requires a gradient, so that the first
+/// layer has a backward too.
 class ScoringFunction : public torch::autograd::Function<ScoringFunction> {
  public:
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input,
-                               const torch::Tensor& weight,
-                               const std::optional<torch::Tensor>& bias,
-                               const torch::Tensor& /*trigger*/, const torch::Tensor& score) {
-    context->save_for_backward({input, weight});
+                               const torch::Tensor& /*trigger*/, const torch::Tensor& score,
+                               const nn::Layer* layer) {
+    context->save_for_backward({input});
     context->saved_data["score"] = score;
-    return nn::fast_linear(input, weight, bias.value_or(torch::Tensor()));
+    context->saved_data["layer"] = reinterpret_cast<std::int64_t>(layer);
+    return layer->frozen(input, layer->bias);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
-    const variable_list saved = context->get_saved_variables();
-    const torch::Tensor grad = grads[0].flatten(0, -2).to(torch::kFloat32);
-    const torch::Tensor input = saved[0].flatten(0, -2).to(torch::kFloat32);
-    context->saved_data["score"].toTensor().add_(at::mm(grad.t(), input).abs_());
+    const torch::Tensor input = context->get_saved_variables()[0];
+    const auto* layer = reinterpret_cast<const nn::Layer*>(context->saved_data["layer"].toInt());
+    const torch::Tensor grad = layer->weight_grad(grads[0], input);
+    context->saved_data["score"].toTensor().add_(grad.abs_());
     torch::Tensor input_grad;
-    if (context->needs_input_grad(0)) input_grad = nn::fast_linear(grads[0], saved[1].t());
-    return {input_grad, {}, {}, {}, {}};
+    if (context->needs_input_grad(0)) input_grad = layer->input_grad(grads[0], input);
+    return {input_grad, {}, {}, {}};
   }
 };
 
-class ScoringPlug : public nn::LinearPlug {
+class ScoringPlug : public nn::LayerPlug {
  public:
   explicit ScoringPlug(const torch::Tensor& weight)
       : score_(at::zeros(weight.sizes(), weight.options().dtype(torch::kFloat32))),
         trigger_(at::zeros({0}, weight.options()).requires_grad_()) {}
 
-  torch::Tensor forward(const torch::Tensor& input, const torch::Tensor& weight,
-                        const torch::Tensor& bias) override {
-    const auto given_bias = bias.defined() ? std::optional(bias) : std::nullopt;
-    return ScoringFunction::apply(input, weight, given_bias, trigger_, score_);
+  torch::Tensor forward(const torch::Tensor& input, const nn::Layer& layer) override {
+    return ScoringFunction::apply(input, trigger_, score_, &layer);
   }
 
   const torch::Tensor& score() const { return score_; }
 
  private:
-  torch::Tensor score_;  // (out, in)
+  torch::Tensor score_;
   torch::Tensor trigger_;
 };
 
 /// Scoring plugs in the sockets of some targets, for as long as this lives.
 class ScoringPlugs {
  public:
-  explicit ScoringPlugs(std::span<const LinearTarget> targets)
+  explicit ScoringPlugs(std::span<const LayerTarget> targets)
       : targets_(targets.begin(), targets.end()) {
-    for (LinearTarget& target : targets_) {
+    for (LayerTarget& target : targets_) {
       plugs_.push_back(std::make_shared<ScoringPlug>(target.layer->weight));
       target.layer->plug = plugs_.back();
     }
   }
   ~ScoringPlugs() {
-    for (LinearTarget& target : targets_) target.layer->plug.reset();
+    for (LayerTarget& target : targets_) target.layer->plug.reset();
   }
   ScoringPlugs(const ScoringPlugs&) = delete;
   ScoringPlugs& operator=(const ScoringPlugs&) = delete;
@@ -79,16 +78,16 @@ class ScoringPlugs {
   const torch::Tensor& score(std::size_t i) const { return plugs_[i]->score(); }
 
  private:
-  std::vector<LinearTarget> targets_;
+  std::vector<LayerTarget> targets_;
   std::vector<std::shared_ptr<ScoringPlug>> plugs_;
 };
 
-double score_bytes(const LinearTarget& target) {
+double score_bytes(const LayerTarget& target) {
   return static_cast<double>(target.layer->weight.numel()) * sizeof(float);
 }
 
 /// How many targets from `begin` on fit the memory; at least one.
-std::size_t group_size(const std::vector<LinearTarget>& targets, std::size_t begin, double memory) {
+std::size_t group_size(const std::vector<LayerTarget>& targets, std::size_t begin, double memory) {
   double used = score_bytes(targets[begin]);
   std::size_t end = begin + 1;
   while (end < targets.size() && used + score_bytes(targets[end]) <= memory) {
@@ -113,7 +112,7 @@ void run_batches(Objective& objective, BatchSource& data, std::int64_t batches) 
   }
 }
 
-SparseMask scored_mask(const LinearTarget& target, const torch::Tensor& score,
+SparseMask scored_mask(const LayerTarget& target, const torch::Tensor& score,
                        const MaskBudget& budget, CalibrationScore kind) {
   torch::NoGradGuard no_grad;
   const torch::Tensor& weight = target.layer->weight;
@@ -125,13 +124,13 @@ SparseMask scored_mask(const LinearTarget& target, const torch::Tensor& score,
 
 }  // namespace
 
-MaskMap calibrate_masks(const std::vector<LinearTarget>& targets, Objective& objective,
+MaskMap calibrate_masks(const std::vector<LayerTarget>& targets, Objective& objective,
                         BatchSource& data, const MaskBudget& budget,
                         const CalibrationOptions& options) {
   MaskMap masks;
   for (std::size_t begin = 0; begin < targets.size();) {
     const std::size_t count = group_size(targets, begin, options.memory_bytes);
-    const std::span<const LinearTarget> group(&targets[begin], count);
+    const std::span<const LayerTarget> group(&targets[begin], count);
     log_info(detail::concat("calibrating layers ", begin + 1, " to ", begin + count, " of ",
                             targets.size(), " on ", options.batches, " batches"));
     const ScoringPlugs plugs(group);

@@ -33,6 +33,7 @@ from train_helpers import (
 
 torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
+safetensors_torch = pytest.importorskip("safetensors.torch")
 
 TENSORS = "adapter_model.safetensors"
 STEPS = 5
@@ -336,3 +337,32 @@ def test_masks_of_an_adapter_that_has_none(base, tmp_path):
     keys = KEYS | {"base_model": str(base), "datasets": write_text(tmp_path)}
     config = write_config(tmp_path / "c.yaml", **keys, adapter="lora")
     assert "adapter: lora has no masks" in failure_of("mask", config, rc=2)
+
+
+# ------------------------------------------------------------------------------------- convolutions
+
+
+class ConvolutionNet(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 5, kernel_size=3, padding=1)
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+@pytest.mark.parametrize("use_dora", [False, True])
+def test_factors_of_a_convolution_merge_as_in_peft(tmp_path, use_dora):
+    torch.manual_seed(3)
+    base = tmp_path / "base"
+    base.mkdir()
+    net = ConvolutionNet()
+    safetensors_torch.save_file(net.state_dict(), base / "model.safetensors")
+    config = peft.LoraConfig(r=2, target_modules=["conv"], use_dora=use_dora, init_lora_weights=False)
+    model = peft.get_peft_model(net, config)
+    model.save_pretrained(tmp_path / "adapter")
+    run_json("merge", "--base_model", base, "--adapter", tmp_path / "adapter", "-o", tmp_path / "merged")
+    merged = safetensors_torch.load_file(tmp_path / "merged" / "model.safetensors")
+    expected = model.merge_and_unload().state_dict()
+    assert not merged["conv.weight"].equal(ConvolutionNet().state_dict()["conv.weight"])
+    torch.testing.assert_close(merged["conv.weight"], expected["conv.weight"], rtol=1e-6, atol=1e-6)

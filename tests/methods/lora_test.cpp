@@ -5,6 +5,7 @@
 #include <shira/base/error.h>
 #include <shira/kernels/philox.h>
 #include <shira/methods/lora.h>
+#include <shira/nn/linear.h>
 
 #include <torch/torch.h>
 
@@ -40,10 +41,10 @@ Tensor grad_of(const LoraTraining& lora, std::size_t i) {
 }
 
 TEST(Lora, AddsTheScaledProductBesideTheFrozenWeight) {
-  const OneLayer model(torch::tensor({{1.0f, 0.0f}, {0.0f, 2.0f}}), torch::tensor({10.0f, 20.0f}));
+  OneLayer model(torch::tensor({{1.0f, 0.0f}, {0.0f, 2.0f}}), torch::tensor({10.0f, 20.0f}));
   const LoraTraining lora(model, adapter_of(half_of_rank_one()));
   const Tensor x = torch::ones({1, 2}).requires_grad_();
-  const Tensor y = model.layer->plug->forward(x, model.layer->weight, model.layer->bias);
+  const Tensor y = model.layer->forward(x);
   EXPECT_TRUE(y.equal(torch::tensor({{12.5f, 26.5f}})));  // W x + b + 0.5 * 3 * (1, 3)
   y.sum().backward();
   EXPECT_TRUE(grad_of(lora, 0).equal(torch::tensor({{2.0f, 2.0f}})));

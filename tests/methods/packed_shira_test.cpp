@@ -3,6 +3,7 @@
 
 #include <shira/base/error.h>
 #include <shira/methods/packed_shira.h>
+#include <shira/nn/linear.h>
 #include <shira/sparse/mask_builders.h>
 
 #include <ATen/Functions.h>

@@ -1,5 +1,6 @@
 // WM-DoRA against its definition: a dense weight under autograd.
 #include <shira/methods/wm_dora.h>
+#include <shira/nn/linear.h>
 #include <shira/sparse/adapter_switcher.h>
 #include <shira/sparse/mask_builders.h>
 

@@ -14,11 +14,10 @@ namespace shira {
 namespace {
 
 /// A plug that does what the layer would.
-class PlainPlug : public nn::LinearPlug {
+class PlainPlug : public nn::LayerPlug {
  public:
-  torch::Tensor forward(const torch::Tensor& input, const torch::Tensor& weight,
-                        const torch::Tensor& /*bias*/) override {
-    return at::linear(input, weight);
+  torch::Tensor forward(const torch::Tensor& input, const nn::Layer& layer) override {
+    return layer.apply(input, layer.weight);
   }
 };
 

@@ -1,6 +1,7 @@
 // PEFT's LoRA and DoRA adapter directories, without LibTorch:
 // `base_model.model.<module>.lora_A.weight` (r, in), `.lora_B.weight` (out, r), for DoRA
-// `.lora_magnitude_vector` (out); for a convolution (r, in, kh, kw) and (out, r, 1, 1).
+// `.lora_magnitude_vector` (out); for a convolution (r, in, kh, kw), (out, r, 1, 1) and
+// (1, out, 1, 1).
 #pragma once
 
 #include <shira/base/export.h>
@@ -18,7 +19,7 @@ struct PeftLoraTensor {
   std::string name;                     // of the parameter: "<module>.weight"
   TensorView a;                         // (r, in) or (r, in, kh, kw)
   TensorView b;                         // (out, r) or (out, r, 1, 1)
-  std::optional<TensorView> magnitude;  // (out); DoRA
+  std::optional<TensorView> magnitude;  // (out) or (1, out, 1, 1); DoRA
   double scaling = 1.0;                 // alpha / r, or alpha / sqrt(r) for rsLoRA
 };
 

@@ -36,10 +36,12 @@ struct LoraOptions {
 SHIRA_API LoraTensor initial_factors(const std::string& name, const torch::Tensor& weight,
                                      const LoraOptions& options);
 
-/// The parameters that LoRA (or DoRA) of rank r trains beside a weight (out, in).
+/// The parameters that LoRA (or DoRA) of rank r trains beside a weight (out, in) or (out, in, kh,
+/// kw).
 SHIRA_API std::int64_t count_factors(at::IntArrayRef weight, std::int64_t r, bool use_dora);
 
-/// Adds "<layer>.lora_A.weight" (r, in), "<layer>.lora_B.weight" (out, r) and for DoRA
+/// Adds "<layer>.lora_A.weight" (r, in), "<layer>.lora_B.weight" (out, r), of a convolution
+/// (r, in, kh, kw) and (out, r, 1, 1), and for DoRA
 /// "<layer>.lora_magnitude_vector" (out).
 SHIRA_API void append_factors(const std::string& layer, const LoraTensor& factors,
                               std::vector<NamedTensor>& parameters);
@@ -51,7 +53,7 @@ SHIRA_API void append_factors(const std::string& layer, const LoraTensor& factor
 class SHIRA_API LoraTraining : public TrainingMethod {
  public:
   /// With initial factors. ConfigError for a float16 base.
-  LoraTraining(std::vector<LinearTarget> targets, const LoraOptions& options);
+  LoraTraining(std::vector<LayerTarget> targets, const LoraOptions& options);
   /// With the factors of `adapter`, on the layers it names: to train on, or under a NoGradGuard to
   /// use it unmerged. ConfigError for a layer that the model does not have, ShapeError for factors
   /// that do not fit.
@@ -71,10 +73,10 @@ class SHIRA_API LoraTraining : public TrainingMethod {
 
  private:
   struct Layer {
-    LinearTarget target;
+    LayerTarget target;
     std::shared_ptr<LoraPlug> plug;
   };
-  void add(LinearTarget target, const LoraTensor& factors);
+  void add(LayerTarget target, const LoraTensor& factors);
   void plug_in();
 
   double dropout_;

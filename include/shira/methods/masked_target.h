@@ -13,8 +13,9 @@
 namespace shira {
 
 struct MaskedTarget {
-  LinearTarget target;
+  LayerTarget target;
   SparseMask mask;
+  torch::Tensor indices;        // the mask's, as indices_for has them
   std::uint64_t base_checksum;  // of the weight's own values before training
 
   const torch::Tensor& weight() const { return target.layer->weight; }
@@ -22,7 +23,7 @@ struct MaskedTarget {
 
 /// The target with its mask of `masks`, before its weight is changed. ConfigError without a mask
 /// and for a float16 base, ShapeError where the mask does not fit or the weight cannot be written.
-SHIRA_API MaskedTarget masked_target(LinearTarget target, const MaskMap& masks);
+SHIRA_API MaskedTarget masked_target(LayerTarget target, const MaskMap& masks);
 
 /// The masked entries in the wide dtype, float32 (float64 for a float64 base).
 SHIRA_API torch::Tensor wide_entries(const MaskedTarget& target);

@@ -22,7 +22,7 @@ namespace shira {
 class SHIRA_API PackedShira : public SparseTraining {
  public:
   /// `masks` has one mask for each target, by parameter name. ConfigError for a float16 base.
-  PackedShira(std::vector<LinearTarget> targets, const MaskMap& masks);
+  PackedShira(std::vector<LayerTarget> targets, const MaskMap& masks);
   ~PackedShira() override;
   PackedShira(const PackedShira&) = delete;
   PackedShira& operator=(const PackedShira&) = delete;

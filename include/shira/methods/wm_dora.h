@@ -22,7 +22,7 @@ class SHIRA_API WmDora : public TrainingMethod {
   /// `masks` has one mask for each target, by parameter name. Of `options` use_dora is implied and
   /// dropout has no meaning: there is no path of its own for the factors. ConfigError for a float16
   /// base.
-  WmDora(std::vector<LinearTarget> targets, const MaskMap& masks, const LoraOptions& options);
+  WmDora(std::vector<LayerTarget> targets, const MaskMap& masks, const LoraOptions& options);
   ~WmDora() override;
   WmDora(const WmDora&) = delete;
   WmDora& operator=(const WmDora&) = delete;

@@ -1,5 +1,5 @@
-// The gradient of a linear layer's weight for the masked entries alone (a sampled dense-dense
-// product, SDDMM).
+// The gradient of a weight, whole or for the masked entries alone (a sampled dense-dense product,
+// SDDMM).
 #pragma once
 
 #include <shira/base/export.h>
@@ -9,14 +9,23 @@
 
 namespace shira {
 
+/// The whole gradient grad^T input (out, in) of a linear layer's weight: `grad` (T, out), `input`
+/// (T, in); summed and returned in float32 (float64 for float64 operands).
+SHIRA_API torch::Tensor dense_weight_grad(const torch::Tensor& grad, const torch::Tensor& input);
+
+/// The same for a convolution's weight (out, in, kh, kw): `grad` (B, out, H', W'), `input` (B, in,
+/// H, W); `shape` has their sizes.
+SHIRA_API torch::Tensor dense_convolution_grad(const ConvolutionShape& shape,
+                                               const torch::Tensor& grad,
+                                               const torch::Tensor& input);
+
 /// dv[k] = sum_t grad[t, row_k] * input[t, col_k] for the flat positions `indices` (nnz) of a
 /// weight (out, in), as indices_for has them; `grad` (T, out), `input` (T, in). Accumulated and
 /// returned in float32 (float64 for float64 operands).
 SHIRA_API torch::Tensor sampled_weight_grad(const torch::Tensor& grad, const torch::Tensor& input,
                                             const torch::Tensor& indices);
 
-/// The same for a convolution's weight (out, in, kh, kw): `grad` (B, out, H', W'), `input` (B, in,
-/// H, W); `shape` has their sizes.
+/// The same of a convolution's weight.
 SHIRA_API torch::Tensor sampled_convolution_grad(const ConvolutionShape& shape,
                                                  const torch::Tensor& grad,
                                                  const torch::Tensor& input,

@@ -13,7 +13,7 @@
 namespace shira {
 
 /// The layers of target_modules. Hooks alone may train a weight that another module shares.
-SHIRA_API std::vector<LinearTarget> run_targets(const RunConfig& config, const Llama& model);
+SHIRA_API std::vector<LayerTarget> run_targets(const RunConfig& config, const Llama& model);
 
 /// Whether the run's masks depend on its data.
 SHIRA_API bool needs_calibration(const RunConfig& config);

@@ -28,7 +28,7 @@ struct CalibrationOptions {
 /// One mask for each target: the entries with the largest scores, ties by lower index. The model is
 /// run but not changed; gradients are formed in float32, one layer at a time, and freed. Error for
 /// a loss or gradient that is not finite.
-SHIRA_API MaskMap calibrate_masks(const std::vector<LinearTarget>& targets, Objective& objective,
+SHIRA_API MaskMap calibrate_masks(const std::vector<LayerTarget>& targets, Objective& objective,
                                   BatchSource& data, const MaskBudget& budget,
                                   const CalibrationOptions& options);
 
