@@ -2,6 +2,8 @@
 // scripts/benchmark_peft_train.py, does the same.
 #pragma once
 
+#include <ATen/DeviceAccelerator.h>
+
 #include <malloc.h>
 
 #include <cstdint>
@@ -34,5 +36,24 @@ inline void reset_peak() {
   file << "5";
   if (!file.flush()) throw std::runtime_error("/proc/self/clear_refs cannot be written");
 }
+
+/// What tensors hold on a device, or this process in memory: now, and at most since reset_peak().
+class MemoryMeter {
+ public:
+  explicit MemoryMeter(bool is_cuda) : is_cuda_(is_cuda) {}
+
+  std::int64_t now() const { return is_cuda_ ? allocated().current : resident_bytes(); }
+  std::int64_t peak() const { return is_cuda_ ? allocated().peak : peak_resident_bytes(); }
+  void reset_peak() const {
+    is_cuda_ ? at::accelerator::resetPeakStats(0) : benchmarks::reset_peak();
+  }
+
+ private:
+  static c10::CachingAllocator::Stat allocated() {
+    return at::accelerator::getDeviceStats(0).allocated_bytes[0];
+  }
+
+  bool is_cuda_;
+};
 
 }  // namespace shira::benchmarks

@@ -32,6 +32,15 @@ inline LlamaConfig llama_config(const std::string& name) {
   if (name == "llama_1024") return four_layers(1024, 2816);
   if (name == "llama_2048") return four_layers(2048, 5632);
   LlamaConfig config;
+  if (name == "llama_7b") {  // LLaMA-2-7B
+    config.hidden_size = 4096;
+    config.intermediate_size = 11008;
+    config.num_hidden_layers = 32;
+    config.num_attention_heads = 32;
+    config.num_key_value_heads = 32;
+    config.head_dim = 128;
+    return config;
+  }
   config.hidden_size = 2048;
   config.intermediate_size = 5632;
   config.num_hidden_layers = 22;

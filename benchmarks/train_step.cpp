@@ -10,6 +10,7 @@
 #include "profile.h"
 
 #include <shira/methods/full_training.h>
+#include <shira/methods/lora.h>
 #include <shira/methods/packed_shira.h>
 #include <shira/methods/targets.h>
 #include <shira/models/llama.h>
@@ -20,6 +21,7 @@
 #include <shira/train/optimizer.h>
 
 #include <ATen/Functions.h>
+#include <torch/cuda.h>
 
 #include <CLI/CLI.hpp>
 
@@ -39,6 +41,8 @@ struct Options {
   std::string base_model;  // a checkpoint, instead of random weights of `model`'s shapes
   std::int64_t batch = 4;
   std::int64_t length = 256;
+  std::string device = "cpu";
+  bool gradient_checkpointing = false;
   int steps = 3;
   int threads = at::get_num_threads();
   FollowOptions rounds;
@@ -47,6 +51,7 @@ struct Options {
   torch::ScalarType scalar_type() const {
     return dtype == "float32" ? torch::kFloat32 : torch::kBFloat16;
   }
+  bool is_cuda() const { return device == "cuda"; }
 };
 
 // --- The methods --------------------------------------------------------------------------------
@@ -88,10 +93,31 @@ std::unique_ptr<shira::TrainingMethod> make_full(const Options&, const shira::Ll
   return std::make_unique<shira::FullTraining>(*model);
 }
 
+std::unique_ptr<shira::TrainingMethod> make_factors(const Options& options,
+                                                    const shira::Llama& model, bool use_dora) {
+  const auto alpha = static_cast<double>(options.rank);
+  return std::make_unique<shira::LoraTraining>(
+      shira::select_targets(*model, {"all-linear"}),
+      shira::LoraOptions{.r = options.rank, .alpha = alpha, .use_dora = use_dora});
+}
+
+std::unique_ptr<shira::TrainingMethod> make_lora(const Options& options,
+                                                 const shira::Llama& model) {
+  return make_factors(options, model, /*use_dora=*/false);
+}
+
+std::unique_ptr<shira::TrainingMethod> make_dora(const Options& options,
+                                                 const shira::Llama& model) {
+  return make_factors(options, model, /*use_dora=*/true);
+}
+
 using MakeMethod = std::unique_ptr<shira::TrainingMethod> (*)(const Options&, const shira::Llama&);
 
-const std::map<std::string, MakeMethod> kMethods = {
-    {"frozen", make_frozen}, {"shira", make_shira}, {"full", make_full}};
+const std::map<std::string, MakeMethod> kMethods = {{"frozen", make_frozen},
+                                                    {"shira", make_shira},
+                                                    {"lora", make_lora},
+                                                    {"dora", make_dora},
+                                                    {"full", make_full}};
 
 // --- A step -------------------------------------------------------------------------------------
 
@@ -99,9 +125,11 @@ const std::map<std::string, MakeMethod> kMethods = {
 class Training {
  public:
   Training(const Options& options, const shira::Llama& model)
-      : method_(kMethods.at(options.method)(options, model)),
+      : model_(model),
+        method_(kMethods.at(options.method)(options, model)),
         objective_(model),
         optimizer_(shira::make_adamw(method_->parameters(), {})) {
+    model_->gradient_checkpointing = options.gradient_checkpointing;
     // The peer makes the same ids.
     const Tensor ids = (at::arange(options.batch * options.length, torch::kInt64) * 7919)
                            .remainder(model->config.vocab_size)
@@ -118,6 +146,7 @@ class Training {
     if (!parameters.empty()) shira::clip_gradients(parameters, kMaxGradNorm);
     optimizer_->step(kLearningRate);
     method_->publish();
+    if (model_->device().is_cuda()) torch::cuda::synchronize();
     return loss / static_cast<double>(terms);
   }
 
@@ -128,6 +157,7 @@ class Training {
   }
 
  private:
+  shira::Llama model_;
   std::unique_ptr<shira::TrainingMethod> method_;
   shira::CausalLmObjective objective_;
   std::unique_ptr<shira::Optimizer> optimizer_;
@@ -137,12 +167,15 @@ class Training {
 shira::Llama make_model(const Options& options) {
   if (!options.base_model.empty()) {
     const auto everything = [](const std::string&) { return true; };  // not mapped
-    return shira::load_llama(options.base_model,
-                             {.dtype = options.scalar_type(), .writable = everything});
+    shira::Llama model = shira::load_llama(
+        options.base_model, {.dtype = options.scalar_type(), .writable = everything});
+    model->to(torch::Device(options.device));
+    return model;
   }
   torch::NoGradGuard no_grad;
   const auto random = [&](const std::string&, at::IntArrayRef shape) {
-    const Tensor tensor = at::empty(shape, options.scalar_type());
+    const auto kind = torch::TensorOptions(options.scalar_type()).device(options.device);
+    const Tensor tensor = at::empty(shape, kind);
     return shape.size() == 1 ? tensor.fill_(1) : tensor.normal_(0, 0.02);  // norms are ones
   };
   return shira::Llama(llama_config(options.model), random);
@@ -163,6 +196,7 @@ Json facts_of(const Options& options, const Training& training) {
   Json facts = machine_json();
   facts.update(Json{{"model", options.model},
                     {"dtype", options.dtype},
+                    {"device", options.device},
                     {"batch", options.batch},
                     {"length", options.length},
                     {"rank", options.rank},
@@ -175,9 +209,10 @@ void run(const Options& options) {
   at::set_num_threads(options.threads);
   warm_up(options);
   const shira::Llama model = make_model(options);
-  const std::int64_t base = resident_bytes();
+  const MemoryMeter memory(options.is_cuda());
+  const std::int64_t base = memory.now();
   Training training(options, model);
-  reset_peak();  // what it took to choose the masks is not the step's
+  memory.reset_peak();  // what it took to choose the masks is not the step's
   const double first_loss = training.step();
   if (options.profile) {
     const OperatorProfile profile([&] { training.step(); });
@@ -193,7 +228,7 @@ void run(const Options& options) {
     }
     return Json{{options.method, {{"step", timings.median()}}},
                 {"loss", loss},
-                {"peak_above_base", peak_resident_bytes() - base}};
+                {"peak_above_base", memory.peak() - base}};
   });
 }
 
@@ -207,8 +242,10 @@ int main(int argc, char** argv) {
   app.add_option("--method", options.method, "")->check(CLI::IsMember(methods));
   app.add_option("--mask", options.mask, "")->check(CLI::IsMember({"rand", "wm", "struct"}));
   app.add_option("--rank", options.rank, "r * (in + out) trained entries a layer");
-  app.add_option("--model", options.model, "llama_1024, llama_2048 or llama_tiny");
+  app.add_option("--model", options.model, "llama_1024, llama_2048, llama_7b or llama_tiny");
   app.add_option("--dtype", options.dtype, "")->check(CLI::IsMember({"float32", "bfloat16"}));
+  app.add_option("--device", options.device, "of the model")->check(CLI::IsMember({"cpu", "cuda"}));
+  app.add_flag("--gradient_checkpointing", options.gradient_checkpointing, "");
   app.add_option("--base_model", options.base_model, "a checkpoint instead of random weights");
   app.add_option("--batch", options.batch, "rows of a step");
   app.add_option("--length", options.length, "tokens of a row");

@@ -66,12 +66,14 @@ def with_method(model, method, rank):
 class Training:
     def __init__(self, model, method, rank, batch, length):
         self.model = with_method(model, method, rank)
+        self.device = next(model.parameters()).device
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = None
         if self.parameters:
             self.optimizer = torch.optim.AdamW(self.parameters, lr=LEARNING_RATE, weight_decay=0, fused=True)
         # benchmark_train_step makes the same ids.
         self.ids = (torch.arange(batch * length) * 7919).remainder(model.config.vocab_size).view(batch, length)
+        self.ids = self.ids.to(self.device)
 
     def step(self):
         """The mean loss before the step."""
@@ -81,15 +83,17 @@ class Training:
             torch.nn.utils.clip_grad_norm_(self.parameters, MAX_GRAD_NORM)
             self.optimizer.step()
             self.optimizer.zero_grad()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
         return loss.item()
 
     def trained(self):
         return sum(parameter.numel() for parameter in self.parameters)
 
 
-def warm_up(config, method, dtype):
+def warm_up(config, method, dtype, device):
     """Trains a small model, so that what is imported and allocated late by all counts as the base's."""
-    training = Training(make_llama(config | TINY, dtype), method, rank=1, batch=2, length=16)
+    training = Training(make_llama(config | TINY, dtype).to(device), method, rank=1, batch=2, length=16)
     for _ in range(2):
         training.step()
 
@@ -110,20 +114,33 @@ def resident_bytes():
     return status_bytes("VmRSS")
 
 
-def reset_peak():
-    pathlib.Path("/proc/self/clear_refs").write_text("5")
+class MemoryMeter:
+    def __init__(self, device):
+        self.is_cuda = device == "cuda"
+
+    def now(self):
+        return torch.cuda.memory_allocated() if self.is_cuda else resident_bytes()
+
+    def peak(self):
+        return torch.cuda.max_memory_allocated() if self.is_cuda else status_bytes("VmHWM")
+
+    def reset_peak(self):
+        if self.is_cuda:
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            pathlib.Path("/proc/self/clear_refs").write_text("5")
 
 
 # --- Rounds ---------------------------------------------------------------------------------------
 
 
-def measure_round(training, method, steps, base):
+def measure_round(training, method, steps, memory, base):
     times = []
     for _ in range(steps):
         start = time.perf_counter()
         loss = training.step()
         times.append(1e3 * (time.perf_counter() - start))
-    return {method: {"step": median(times)}, "loss": loss, "peak_above_base": status_bytes("VmHWM") - base}
+    return {method: {"step": median(times)}, "loss": loss, "peak_above_base": memory.peak() - base}
 
 
 def parse_arguments():
@@ -132,6 +149,8 @@ def parse_arguments():
     parser.add_argument("--method", choices=("frozen", *CONFIGS, "full"), required=True)
     parser.add_argument("--rank", type=int, default=7)
     parser.add_argument("--dtype", default="float32", choices=("bfloat16", "float32"))
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--gradient_checkpointing", action="store_true")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--length", type=int, default=256, help="tokens of a row")
     parser.add_argument("--steps", type=int, default=3, help="of a round, of which the median counts")
@@ -148,20 +167,24 @@ def main():
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(args.threads)
     config, dtype = json.loads(args.shapes.read_text())["llama"], getattr(torch, args.dtype)
-    warm_up(config, args.method, dtype)
+    warm_up(config, args.method, dtype, args.device)
     torch.manual_seed(0)
-    model = make_llama(config, dtype)
+    with torch.device(args.device):
+        model = make_llama(config, dtype).to(args.device)
+    if args.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if args.save_base:
         model.save_pretrained(args.save_base)
-    base = resident_bytes()
+    memory = MemoryMeter(args.device)
+    base = memory.now()
     training = Training(model, args.method, args.rank, args.batch, args.length)
-    reset_peak()
+    memory.reset_peak()
     facts = {"peft": peft.__version__, "transformers": transformers.__version__, "torch": torch.__version__}
     facts |= {"trained": training.trained(), "attention": model.config._attn_implementation}
     facts["first_loss"] = training.step()
     print(json.dumps({"facts": facts}), flush=True)
     for _ in sys.stdin if args.follow else range(args.rounds):
-        print(json.dumps(measure_round(training, args.method, args.steps, base)), flush=True)
+        print(json.dumps(measure_round(training, args.method, args.steps, memory, base)), flush=True)
 
 
 if __name__ == "__main__":

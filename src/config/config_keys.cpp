@@ -233,7 +233,7 @@ KeyGroup run_keys() {
         .about = "of the held-out share, the order of the data, first factors and dropout"},
        {.name = "device",
         .field = &Run::device,
-        .allowed = {.choices = {"cpu"}},
+        .allowed = {.choices = {"cpu", "cuda"}},
         .about = "where to train"},
        {.name = "num_threads",
         .field = &Run::num_threads,

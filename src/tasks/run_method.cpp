@@ -51,8 +51,7 @@ SparseAdapter fitting_adapter(const Llama& model, const std::filesystem::path& d
 
 /// The targets that the masks are for; ConfigError when there is a mask for no target.
 std::vector<LayerTarget> masked_targets(std::vector<LayerTarget> targets, const MaskMap& masks) {
-  std::erase_if(targets,
-                [&](const LayerTarget& t) { return !masks.contains(t.parameter_name()); });
+  std::erase_if(targets, [&](const LayerTarget& t) { return !masks.contains(t.parameter_name()); });
   SHIRA_CHECK(ConfigError, targets.size() == masks.size(),
               "target_modules: ", masks.size() - targets.size(), " of the ", masks.size(),
               " tensors that the adapter trains are not among the targets. Use those of the run "

@@ -6,6 +6,8 @@
 #include <shira/tasks/generation.h>
 #include <shira/tasks/training_run.h>
 
+#include <torch/cuda.h>
+
 namespace shira {
 namespace {
 
@@ -27,6 +29,8 @@ std::optional<torch::ScalarType> parse_base_dtype(const std::string& name) {
 }
 
 Llama load_base(const RunConfig& config) {
+  SHIRA_CHECK(ConfigError, config.device == "cpu" || torch::cuda::is_available(),
+              "device: cuda: there is no CUDA device, or this LibTorch is for the CPU alone.");
   LoadOptions options{.dtype = parse_base_dtype(config.base_dtype), .writable = {}};
   const bool is_full = config.adapter == "full";
   if (is_full) options.dtype = torch::kFloat32;
@@ -38,6 +42,7 @@ Llama load_base(const RunConfig& config) {
     options.writable = [](const std::string&) { return true; };
   }
   Llama model = load_llama(resolve_base_model(config.base_model), options);
+  if (config.device != "cpu") model->to(torch::Device(config.device));
   model->gradient_checkpointing = config.gradient_checkpointing;
   return model;
 }

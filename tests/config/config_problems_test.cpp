@@ -93,7 +93,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"chat_template: chatml",
                  "chat_template: got 'chatml', which is not supported in this version, expected "
                  "llama-2"},
-        BadValue{"device: cuda", "device: got 'cuda', expected cpu"}));
+        BadValue{"device: tpu", "device: got 'tpu', expected cpu or cuda"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Keys, ConfigBadValue,
@@ -197,9 +197,10 @@ TEST(ConfigProblems, EmptyFilesAndFilesOfAnotherForm) {
 }
 
 TEST(ConfigProblems, LongAndMultiLineValuesStayOnOneLine) {
-  EXPECT_EQ(problems_with("device: \"a\\nb\"\n"), "my.yaml:4: device: got 'a b', expected cpu");
+  EXPECT_EQ(problems_with("device: \"a\\nb\"\n"),
+            "my.yaml:4: device: got 'a b', expected cpu or cuda");
   EXPECT_EQ(problems_with("device: " + std::string(100, 'x') + "\n"),
-            "my.yaml:4: device: got '" + std::string(60, 'x') + "...', expected cpu");
+            "my.yaml:4: device: got '" + std::string(60, 'x') + "...', expected cpu or cuda");
 }
 
 TEST(ConfigProblems, AFileThatCannotBeReadIsAnIoError) {

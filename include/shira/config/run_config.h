@@ -80,7 +80,7 @@ struct RunConfig {
   std::string output_dir;
   std::vector<std::string> export_formats = {"shira"};  // shira, peft: also output_dir/peft
   std::int64_t seed = 42;
-  std::string device = "cpu";    // cpu
+  std::string device = "cpu";    // cpu | cuda
   std::int64_t num_threads = 0;  // 0 = LibTorch's default
 };
 
