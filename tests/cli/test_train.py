@@ -398,6 +398,13 @@ def test_num_epochs(base, tmp_path):
 # --------------------------------------------------------------------------------------- precision
 
 
+def test_a_device_that_is_not_there(base, text, tmp_path):
+    if pytest.importorskip("torch").cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    config = write_config(tmp_path / "run.yaml", base_model=str(base), datasets=text, device="cuda")
+    assert "device: cuda: there is no CUDA device" in failure_of("train", config, rc=2)
+
+
 def test_float16_base_is_refused(text, tmp_path):
     half = checkpoint("llama2", "float16")
     config = write_config(tmp_path / "c.yaml", base_model=str(half), datasets=text)

@@ -93,7 +93,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"chat_template: chatml",
                  "chat_template: got 'chatml', which is not supported in this version, expected "
                  "llama-2"},
-        BadValue{"device: tpu", "device: got 'tpu', expected cpu or cuda"}));
+        BadValue{"device: tpu", "device: got 'tpu', expected one of cpu, cuda"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Keys, ConfigBadValue,
@@ -198,9 +198,9 @@ TEST(ConfigProblems, EmptyFilesAndFilesOfAnotherForm) {
 
 TEST(ConfigProblems, LongAndMultiLineValuesStayOnOneLine) {
   EXPECT_EQ(problems_with("device: \"a\\nb\"\n"),
-            "my.yaml:4: device: got 'a b', expected cpu or cuda");
+            "my.yaml:4: device: got 'a b', expected one of cpu, cuda");
   EXPECT_EQ(problems_with("device: " + std::string(100, 'x') + "\n"),
-            "my.yaml:4: device: got '" + std::string(60, 'x') + "...', expected cpu or cuda");
+            "my.yaml:4: device: got '" + std::string(60, 'x') + "...', expected one of cpu, cuda");
 }
 
 TEST(ConfigProblems, AFileThatCannotBeReadIsAnIoError) {
