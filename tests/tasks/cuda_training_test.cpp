@@ -18,36 +18,36 @@
 namespace shira {
 namespace {
 
-enum class Method { kShira, kLora, kDora };
+enum class CudaMethod { kShira, kLora, kDora };
 
-struct Outcome {
+struct CudaOutcome {
   std::vector<double> losses;
   std::vector<torch::Tensor> parameters;
 };
 
-std::unique_ptr<TrainingMethod> make_method(Method method, const Llama& model) {
+std::unique_ptr<TrainingMethod> make_cuda_method(CudaMethod method, const Llama& model) {
   const auto targets = select_targets(*model, {"all-linear"});
-  if (method == Method::kShira) {
+  if (method == CudaMethod::kShira) {
     const MaskMap masks = build_masks(target_weights(targets), wm_mask({.density = 0.2}));
     return std::make_unique<PackedShira>(targets, masks);
   }
-  return std::make_unique<LoraTraining>(targets,
-                                        LoraOptions{.r = 2, .use_dora = method == Method::kDora});
+  return std::make_unique<LoraTraining>(
+      targets, LoraOptions{.r = 2, .use_dora = method == CudaMethod::kDora});
 }
 
 /// Three steps of AdamW on packed samples.
-Outcome train(Method kind, torch::Device device, bool gradient_checkpointing) {
+CudaOutcome train_on(CudaMethod kind, torch::Device device, bool gradient_checkpointing) {
   at::manual_seed(7);
   Llama model = tiny_llama(torch::kFloat32);
   model->to(device);
   model->gradient_checkpointing = gradient_checkpointing;
-  const auto method = make_method(kind, model);
+  const auto method = make_cuda_method(kind, model);
   const auto optimizer = make_adamw(method->parameters(), {});
   CausalLmObjective objective(model);
   const torch::Tensor ids = at::arange(24, torch::kInt64).remainder(17).view({1, 24});
   Batch batch = {{"input_ids", ids}, {"labels", ids}, {"attention_mask", at::ones_like(ids)}};
   batch["cu_seqlens"] = at::tensor({0, 7, 24}, torch::kInt64);
-  Outcome outcome;
+  CudaOutcome outcome;
   for (int step = 0; step < 3; ++step) {
     clear_gradients(method->parameters());
     outcome.losses.push_back(add_gradients(objective, batch, objective.term_count(batch)));
@@ -64,10 +64,10 @@ Outcome train(Method kind, torch::Device device, bool gradient_checkpointing) {
 
 TEST(CudaTraining, EqualsTheCpusToRounding) {
   if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA device";
-  for (const Method method : {Method::kShira, Method::kLora, Method::kDora}) {
-    const Outcome expected = train(method, torch::kCPU, false);
+  for (const CudaMethod method : {CudaMethod::kShira, CudaMethod::kLora, CudaMethod::kDora}) {
+    const CudaOutcome expected = train_on(method, torch::kCPU, false);
     for (const bool gradient_checkpointing : {false, true}) {
-      const Outcome got = train(method, torch::kCUDA, gradient_checkpointing);
+      const CudaOutcome got = train_on(method, torch::kCUDA, gradient_checkpointing);
       for (std::size_t i = 0; i < got.losses.size(); ++i) {
         EXPECT_NEAR(got.losses[i], expected.losses[i], 1e-4 * expected.losses[i]);
       }
