@@ -77,7 +77,7 @@ BAD = [
     {"target_modules": "q_proj"},
     {"target_modules": []},
     {"val_set_size": 1.5},
-    {"device": "cuda"},
+    {"device": "tpu"},
     {"datasets": []},
     {"datasets": [{"type": "text"}]},
     {"datasets": [{"path": "a", "type": "csv"}]},
