@@ -9,42 +9,15 @@ the mask of one tensor. Needs nothing but Python and build/bin/shira.
 """
 
 import argparse
-import json
-import os
 import pathlib
-import platform
-import re
-import subprocess
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+import experiment
+from experiment import ROOT, processor, shira
+
 MASKS = ("struct", "rand", "wm", "grad", "snip")
 BUDGETS = (("shira_r", 1), ("shira_r", 2), ("shira_density", 0.01))
 RATES = (1e-2, 3e-2)
 DRAWN = "model.layers.0.self_attn.q_proj.weight"
-
-
-def shira(threads, *args):
-    result = subprocess.run(
-        [ROOT / "build" / "bin" / "shira", *map(str, args)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-    )
-    if result.returncode != 0:
-        raise SystemExit(f"shira {args[0]} failed:\n{result.stderr}")
-    return json.loads(result.stdout)
-
-
-def processor():
-    names = re.findall(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
-    return names[0] if names else platform.machine()
-
-
-def split_text(path, work):
-    text = path.read_text()
-    cut = text.rfind("\n", 0, len(text) * 9 // 10) + 1
-    (work / "train.txt").write_text(text[:cut])
-    (work / "held_out.txt").write_text(text[cut:])
 
 
 def settings(args, work, mask, budget):
@@ -65,13 +38,11 @@ def settings(args, work, mask, budget):
 
 
 def write_config(work, name, keys):
-    path = work / f"{name}.yaml"
-    path.write_text(json.dumps(keys | {"output_dir": str(work / name)}, indent=1))
-    return path
+    return experiment.write_config(work / f"{name}.yaml", keys | {"output_dir": str(work / name)})
 
 
 def perplexity(args, work, *adapter):
-    flags = ("--text", work / "held_out.txt", "--window", 128, "--json")
+    flags = ("--text", work / "held_out.txt", "--window", 128)
     return shira(args.threads, "eval", "--base_model", args.base_model, *adapter, *flags)["perplexity"]
 
 
@@ -81,7 +52,7 @@ def train(args, work, mask, budget):
     for rate in RATES:
         name = f"{mask}-{budget[0]}{budget[1]}-{rate:g}"
         config = write_config(work, name, settings(args, work, mask, budget) | {"learning_rate": rate})
-        result = shira(args.threads, "train", config, "--json")
+        result = shira(args.threads, "train", config)
         after[rate] = perplexity(args, work, "--adapter", work / name)
         print(f"{name}: {result['trained_parameters']} trained, perplexity {after[rate]:.2f}", flush=True)
     return result["trained_parameters"], result["trained_parameters"] / result["total_parameters"], after
@@ -89,7 +60,7 @@ def train(args, work, mask, budget):
 
 def draw(args, work, mask, picture):
     config = write_config(work, f"drawn-{mask}", settings(args, work, mask, ("shira_r", 1)))
-    report = shira(args.threads, "mask", config, "--draw", DRAWN, "--picture", picture, "--json")
+    report = shira(args.threads, "mask", config, "--draw", DRAWN, "--picture", picture)
     return next(tensor for tensor in report["tensors"] if tensor["name"] == DRAWN)
 
 
@@ -166,7 +137,7 @@ def main():
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=False)
     args.out.mkdir(parents=True, exist_ok=True)
-    split_text(args.text, args.work)
+    experiment.split_text(args.text, args.work)
     before = perplexity(args, args.work)
     results = {
         (mask, budget): train(args, args.work, mask, budget)

@@ -18,16 +18,14 @@ import datetime
 import functools
 import itertools
 import json
-import os
 import pathlib
-import platform
-import re
 import subprocess
 import sys
 
+import experiment
 import plot_fusion
+from experiment import ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 TASKS = ("pirate", "robot", "quiz")
 DENSITY = 0.02  # of every linear layer; below it the diagonal alone would use up a struct mask
 # Between two tasks' rows; the struct mask's rows lie at least 53 apart here, so 3 x 17 rows never meet.
@@ -75,16 +73,7 @@ QUICK = {
 
 
 def shira(plan, *args):
-    program = os.environ.get("SHIRA_BIN", ROOT / "build" / "bin" / "shira")
-    result = subprocess.run(
-        [program, *map(str, args), "--json"],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": str(plan.threads)},
-    )
-    if result.returncode != 0:
-        raise SystemExit(f"shira {args[0]} failed:\n{result.stderr}")
-    return json.loads(result.stdout)
+    return experiment.shira(plan.threads, *args)
 
 
 def data_file(plan, seed, task, split):
@@ -120,7 +109,7 @@ def train(plan, seed, rate, task, method_keys):
     }
     config = plan.out / "configs" / f"{name}.yaml"
     config.parent.mkdir(exist_ok=True)
-    config.write_text(json.dumps(keys, indent=1))  # JSON is YAML
+    experiment.write_config(config, keys)
     print(f"training {name}", file=sys.stderr, flush=True)
     return keys["output_dir"], shira(plan, "train", config)["trained_parameters"]
 
@@ -172,11 +161,6 @@ def run_method(plan, seed, rate, method):
     }
 
 
-def processor():
-    names = re.findall(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
-    return names[0] if names else platform.machine()
-
-
 def run(plan):
     for seed in plan.seeds:
         make_data(plan, seed)
@@ -184,7 +168,7 @@ def run(plan):
     settings.pop("out")
     return {
         "date": str(datetime.date.today()),
-        "machine": processor(),
+        "machine": experiment.processor(),
         "settings": settings,
         "base": [{task: held_out_loss(plan, s, task) for task in TASKS} for s in plan.seeds],
         "runs": [
@@ -209,10 +193,6 @@ def write(out, results):
     print((out / "table.md").read_text())
 
 
-def numbers(text):
-    return tuple(float(number) for number in text.split(","))
-
-
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -221,7 +201,7 @@ def main():
     parser.add_argument("--base_model", type=pathlib.Path, default=ROOT / "assets" / "tiny-llama")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "outputs" / "fusion")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rates", type=numbers, help="learning rates, as 0.01,0.05")
+    parser.add_argument("--rates", type=experiment.numbers, help="learning rates, as 0.01,0.05")
     args = parser.parse_args()
     try:
         args.out.mkdir(parents=True)

@@ -3,7 +3,7 @@
 
 usage: plot_benchmarks.py docs/benchmarks
 
-Reads DIR/{switch,model,inference,train,model_cuda}.json (those that there are), writes PNG pictures beside them, and replaces what stands
+Reads DIR/{switch,model,inference,train,time_to_quality,model_cuda}.json (those that there are), writes PNG pictures beside them, and replaces what stands
 between the two "figures" comments of the page DIR.md, which starts as a copy of docs/benchmarks.md. Needs matplotlib
 (scripts/setup.sh --tests).
 """
@@ -17,6 +17,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import plot_time_to_quality
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -190,7 +191,7 @@ def train_targets(cases):
     return lines
 
 
-def target_table(switching, models, inference, train):
+def target_table(switching, models, inference, train, quality):
     lines = ["| what | against | target | measured | met |", "|---|---|---|---|---|"]
     if switching:
         lines += switch_targets(switching)
@@ -199,6 +200,7 @@ def target_table(switching, models, inference, train):
     if inference:
         lines += inference_targets(inference)
     lines += train_targets(train)
+    lines += [row(*cells) for cells in plot_time_to_quality.target_rows(quality)]
     return "\n".join(lines)
 
 
@@ -472,10 +474,10 @@ def train_colour(name):
 # --- The page -----------------------------------------------------------------------------------
 
 
-def sections(directory, switching, models, inference, train, models_cuda):
+def sections(directory, switching, models, inference, train, quality, models_cuda):
     """Draws the pictures; yields the page's parts."""
     name = directory.name
-    yield "### Measured and targets\n\n" + target_table(switching, models, inference, train)
+    yield "### Measured and targets\n\n" + target_table(switching, models, inference, train, quality)
     if switching:
         draw_dimensions(switching, directory / "dimensions.png")
         draw_budgets(switching, directory / "budgets.png")
@@ -510,6 +512,8 @@ def sections(directory, switching, models, inference, train, models_cuda):
             f"{first_loss_line(train)}\n\n![time of a step]({name}/train_step.png)\n\n![memory of a step]({name}/train_memory.png)"
         )
         yield from (train_table(case) for case in train)
+    if quality:
+        yield from plot_time_to_quality.section(quality, directory, plt)
 
 
 def fill_page(page, text):
@@ -533,8 +537,9 @@ def main():
     models = read(directory / "model.json") or []
     inference = read(directory / "inference.json")
     train = read(directory / "train.json") or []
+    quality = read(directory / "time_to_quality.json") or []
     models_cuda = read(directory / "model_cuda.json")
-    parts = sections(directory, switching, models, inference, train, models_cuda)
+    parts = sections(directory, switching, models, inference, train, quality, models_cuda)
     fill_page(directory.with_suffix(".md"), "\n\n".join(parts))
 
 

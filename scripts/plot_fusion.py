@@ -12,24 +12,14 @@ import argparse
 import json
 import pathlib
 import shutil
-import statistics
+
+from experiment import fill_page, mean, spread, table
 
 BEGIN, END = "<!-- tables: made by scripts/plot_fusion.py -->", "<!-- end of tables -->"
 # Okabe and Ito's colours, told apart by the colour-blind too; markers tell the lines apart in grey.
 LOOKS = (("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "^"), ("#cc79a7", "v"), ("#e69f00", "P"))
 
 # ---------------------------------------------------------------------------------------- numbers
-
-
-def mean(values):
-    return statistics.fmean(values)
-
-
-def spread(values):
-    """mean ± standard deviation over the seeds, as text"""
-    values = list(values)
-    text = f"{mean(values):.3f}"
-    return f"{text} ± {statistics.stdev(values):.3f}" if len(values) > 1 else text
 
 
 def by_method_and_rate(results):
@@ -71,16 +61,6 @@ def best_scale(runs):
 
 
 # ----------------------------------------------------------------------------------------- tables
-
-
-def table(head, rows):
-    return "\n".join(
-        [
-            "| " + " | ".join(head) + " |",
-            "|---|" + "---:|" * (len(head) - 1),
-            *("| " + " | ".join(row) + " |" for row in rows),
-        ]
-    )
 
 
 def tasks_table(results):
@@ -209,12 +189,6 @@ def draw(path, results):
     plt.close(figure)
 
 
-def replace_tables(page, results):
-    before, rest = page.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(before + BEGIN + "\n\n" + tables(results) + "\n\n" + END + after)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=pathlib.Path)
@@ -226,7 +200,7 @@ def main():
     draw(folder / "alpha.png", results)
     if args.page:
         shutil.copyfile(args.results, folder / "results.json")
-        replace_tables(args.page, results)
+        fill_page(args.page, BEGIN, END, tables(results))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Runs the benchmarks of switching, inference and training with their peers and writes docs/benchmarks.md: one command for all of it.
+"""Runs the benchmarks of switching, inference, training and time to quality with their peers and writes docs/benchmarks.md: one command for all of it.
 
-usage: run_benchmarks.py [--only switch,model,inference,train,model_cuda] [--rounds N] [--threads N] [--out docs/benchmarks]
+usage: run_benchmarks.py [--only switch,model,inference,train,quality,model_cuda] [--rounds N] [--threads N] [--out docs/benchmarks]
        run_benchmarks.py --quick --out build/benchmarks         small models, seconds: shows that everything runs
 
 Builds build/bin/benchmark_*, runs benchmark_switch, and lets benchmark_switch_model, benchmark_inference and
-benchmark_train_step take turns with their Python peers, round by round, so that a busy machine slows all. Results go to
-OUT/{switch,model,inference,train}.json; then scripts/plot_benchmarks.py makes the pictures and fills the page OUT.md. Needs .venv
-with the packages of scripts/requirements-test.txt, 20 GB of free memory, and a quiet machine for about 50 minutes (two cores),
-half of it for training. --only keeps the other parts' results of an earlier run; model_cuda, the models on a CUDA device, runs where
+benchmark_train_step take turns with their Python peers, round by round, so that a busy machine slows all; the part `quality` is
+benchmark_time_to_quality.py. Results go to OUT/{switch,model,inference,train,time_to_quality}.json; then scripts/plot_benchmarks.py makes
+the pictures and fills the page OUT.md. Needs .venv with the packages of scripts/requirements-test.txt, 20 GB of free memory, and a quiet
+machine for about 80 minutes (two cores), a third of it for training and a third for quality. --only keeps the other parts' results of an earlier run; model_cuda, the models on a CUDA device, runs where
 it is asked for alone.
 """
 
@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BIN = ROOT / "build" / "bin"
-PARTS = ("switch", "model", "inference", "train", "model_cuda")
+PARTS = ("switch", "model", "inference", "train", "quality", "model_cuda")
 
 
 class TrainCase(NamedTuple):
@@ -237,6 +237,13 @@ def run_train(args, scale, rounds):
         write_json(args.out / "train.json", results)
 
 
+def run_quality(args, scale, rounds):
+    script = ROOT / "scripts" / "benchmark_time_to_quality.py"
+    options = ["--threads", args.threads, "--out", args.out / "time_to_quality.json"]
+    command = [args.python, script, *options, *(["--quick"] if args.quick else [])]
+    subprocess.run(list(map(str, command)), check=True)
+
+
 def write_json(path, value):
     path.write_text(json.dumps(value, indent=1) + "\n")
 
@@ -244,14 +251,14 @@ def write_json(path, value):
 def build():
     preset = ["cmake", "--preset", "default", "-DSHIRA_BUILD_BENCHMARKS=ON", "--log-level=NOTICE"]
     subprocess.run(preset, cwd=ROOT, check=True)
-    targets = ["benchmark_switch", "benchmark_switch_model", "benchmark_inference", "benchmark_train_step"]
+    targets = ["benchmark_switch", "benchmark_switch_model", "benchmark_inference", "benchmark_train_step", "shira_cli"]
     command = ["cmake", "--build", "--preset", "default", "--target", *targets]
     subprocess.run(command, cwd=ROOT, check=True)
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", type=lambda text: text.split(","), default=PARTS[:4])
+    parser.add_argument("--only", type=lambda text: text.split(","), default=PARTS[:5])
     parser.add_argument("--rounds", type=int, help="of every part, instead of 2 to 7")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "benchmarks")
@@ -274,7 +281,7 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     if not args.no_build:
         build()
-    runs = {"switch": run_switch, "model": run_model, "inference": run_inference, "train": run_train}
+    runs = {"switch": run_switch, "model": run_model, "inference": run_inference, "train": run_train, "quality": run_quality}
     runs["model_cuda"] = functools.partial(run_model, part="model_cuda")
     for part in PARTS:
         if part in args.only:
