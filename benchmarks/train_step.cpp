@@ -8,7 +8,9 @@
 #include "memory.h"
 #include "model_shapes.h"
 #include "profile.h"
+#include "unet_like.h"
 
+#include <shira/io/checkpoint_files.h>
 #include <shira/methods/full_training.h>
 #include <shira/methods/lora.h>
 #include <shira/methods/packed_shira.h>
@@ -30,6 +32,8 @@ namespace {
 using namespace shira::benchmarks;
 using torch::Tensor;
 
+const std::vector<std::string> kModels = {"llama_1024", "llama_2048", "llama_7b",
+                                          "llama_tiny", "unet_like",  "unet_like_tiny"};
 constexpr double kLearningRate = 5e-4, kMaxGradNorm = 1.0;
 
 struct Options {
@@ -52,16 +56,93 @@ struct Options {
     return dtype == "float32" ? torch::kFloat32 : torch::kBFloat16;
   }
   bool is_cuda() const { return device == "cuda"; }
+  bool is_llama() const { return model.starts_with("llama"); }
 };
+
+// --- What is trained ----------------------------------------------------------------------------
+
+/// A model and what it is fed.
+struct Task {
+  std::shared_ptr<torch::nn::Module> model;
+  std::vector<std::string> targets;
+  Tensor first_norm;  // the weight of the first norm that has layers to be trained before it
+  std::unique_ptr<shira::Objective> objective;
+  shira::Batch batch;
+};
+
+Tensor random_tensor(const Options& options, at::IntArrayRef shape) {
+  torch::NoGradGuard no_grad;
+  const auto kind = torch::TensorOptions(options.scalar_type()).device(options.device);
+  const Tensor tensor = at::empty(shape, kind);
+  return shape.size() == 1 ? tensor.fill_(1) : tensor.normal_(0, 0.02);  // norms are ones
+}
+
+shira::Llama make_llama(const Options& options) {
+  if (options.base_model.empty()) {
+    const auto source = [&](const std::string&, at::IntArrayRef shape) {
+      return random_tensor(options, shape);
+    };
+    return shira::Llama(llama_config(options.model), source);
+  }
+  const auto everything = [](const std::string&) { return true; };  // not mapped
+  shira::Llama model = shira::load_llama(options.base_model,
+                                         {.dtype = options.scalar_type(), .writable = everything});
+  model->to(torch::Device(options.device));
+  return model;
+}
+
+Task llama_task(const Options& options) {
+  shira::Llama model = make_llama(options);
+  model->gradient_checkpointing = options.gradient_checkpointing;
+  // The peer makes the same ids.
+  const Tensor ids = (at::arange(options.batch * options.length, torch::kInt64) * 7919)
+                         .remainder(model->config.vocab_size)
+                         .view({options.batch, options.length});
+  return {.model = model.ptr(),
+          .targets = {"all-linear"},
+          .first_norm = model->model->layers->at<shira::LlamaBlockImpl>(0).input_layernorm->weight,
+          .objective = std::make_unique<shira::CausalLmObjective>(model),
+          .batch = {{"input_ids", ids}, {"labels", ids}, {"attention_mask", at::ones_like(ids)}}};
+}
+
+std::shared_ptr<UnetLike> make_unet(const Options& options, std::int64_t width) {
+  if (options.base_model.empty()) {
+    const auto source = [&](const std::string&, at::IntArrayRef shape) {
+      return random_tensor(options, shape);
+    };
+    return std::make_shared<UnetLike>(source, width);
+  }
+  const shira::CheckpointFiles files(options.base_model);
+  const auto source = [&](const std::string& name, at::IntArrayRef) {
+    return shira::copy_tensor(files.view(name), options.scalar_type()).to(options.device);
+  };
+  return std::make_shared<UnetLike>(source, width);
+}
+
+/// A row's places are a square.
+Task unet_task(const Options& options) {
+  const std::int64_t width = options.model == "unet_like" ? 320 : 32;
+  const auto side = std::llround(std::sqrt(options.length));
+  const auto model = make_unet(options, width);
+  const auto kind = torch::TensorOptions(options.scalar_type()).device(options.device);
+  return {.model = model,
+          .targets = kUnetTargets,
+          .first_norm = model->first_norm(),
+          .objective = std::make_unique<UnetObjective>(model),
+          .batch = unet_batch(options.batch, side, width, kind)};
+}
+
+Task make_task(const Options& options) {
+  return options.is_llama() ? llama_task(options) : unet_task(options);
+}
 
 // --- The methods --------------------------------------------------------------------------------
 
-/// The floor: every linear layer's input gradient and nothing trained. The first norm's weight
-/// takes a gradient, so that backward goes all the way.
+/// The floor: every layer's input gradient and nothing trained. The first norm's weight takes a
+/// gradient, so that backward goes all the way.
 class FrozenPass : public shira::TrainingMethod {
  public:
-  explicit FrozenPass(const shira::Llama& model)
-      : first_(model->model->layers->at<shira::LlamaBlockImpl>(0).input_layernorm->weight) {
+  explicit FrozenPass(Tensor first_norm) : first_(std::move(first_norm)) {
     first_.requires_grad_();
   }
   std::vector<shira::NamedTensor> parameters() const override { return {}; }
@@ -71,6 +152,8 @@ class FrozenPass : public shira::TrainingMethod {
   Tensor first_;
 };
 
+using Method = std::unique_ptr<shira::TrainingMethod>;
+
 shira::MaskBuilder mask_builder(const Options& options) {
   const shira::MaskBudget budget{.r = options.rank};
   if (options.mask == "wm") return shira::wm_mask(budget);
@@ -78,40 +161,36 @@ shira::MaskBuilder mask_builder(const Options& options) {
   return shira::rand_mask(budget, /*seed=*/1);
 }
 
-std::unique_ptr<shira::TrainingMethod> make_frozen(const Options&, const shira::Llama& model) {
-  return std::make_unique<FrozenPass>(model);
+Method make_frozen(const Options&, const Task& task) {
+  return std::make_unique<FrozenPass>(task.first_norm);
 }
 
-std::unique_ptr<shira::TrainingMethod> make_shira(const Options& options,
-                                                  const shira::Llama& model) {
-  const auto targets = shira::select_targets(*model, {"all-linear"});
+Method make_shira(const Options& options, const Task& task) {
+  const auto targets = shira::select_targets(*task.model, task.targets);
   const auto masks = shira::build_masks(shira::target_weights(targets), mask_builder(options));
   return std::make_unique<shira::PackedShira>(targets, masks);
 }
 
-std::unique_ptr<shira::TrainingMethod> make_full(const Options&, const shira::Llama& model) {
-  return std::make_unique<shira::FullTraining>(*model);
+Method make_full(const Options&, const Task& task) {
+  return std::make_unique<shira::FullTraining>(*task.model);
 }
 
-std::unique_ptr<shira::TrainingMethod> make_factors(const Options& options,
-                                                    const shira::Llama& model, bool use_dora) {
+Method make_factors(const Options& options, const Task& task, bool use_dora) {
   const auto alpha = static_cast<double>(options.rank);
   return std::make_unique<shira::LoraTraining>(
-      shira::select_targets(*model, {"all-linear"}),
+      shira::select_targets(*task.model, task.targets),
       shira::LoraOptions{.r = options.rank, .alpha = alpha, .use_dora = use_dora});
 }
 
-std::unique_ptr<shira::TrainingMethod> make_lora(const Options& options,
-                                                 const shira::Llama& model) {
-  return make_factors(options, model, /*use_dora=*/false);
+Method make_lora(const Options& options, const Task& task) {
+  return make_factors(options, task, /*use_dora=*/false);
 }
 
-std::unique_ptr<shira::TrainingMethod> make_dora(const Options& options,
-                                                 const shira::Llama& model) {
-  return make_factors(options, model, /*use_dora=*/true);
+Method make_dora(const Options& options, const Task& task) {
+  return make_factors(options, task, /*use_dora=*/true);
 }
 
-using MakeMethod = std::unique_ptr<shira::TrainingMethod> (*)(const Options&, const shira::Llama&);
+using MakeMethod = Method (*)(const Options&, const Task&);
 
 const std::map<std::string, MakeMethod> kMethods = {{"frozen", make_frozen},
                                                     {"shira", make_shira},
@@ -121,32 +200,23 @@ const std::map<std::string, MakeMethod> kMethods = {{"frozen", make_frozen},
 
 // --- A step -------------------------------------------------------------------------------------
 
-/// The model that `method` trains and what it is fed. (A UNet's training would be another one.)
 class Training {
  public:
-  Training(const Options& options, const shira::Llama& model)
-      : model_(model),
-        method_(kMethods.at(options.method)(options, model)),
-        objective_(model),
-        optimizer_(shira::make_adamw(method_->parameters(), {})) {
-    model_->gradient_checkpointing = options.gradient_checkpointing;
-    // The peer makes the same ids.
-    const Tensor ids = (at::arange(options.batch * options.length, torch::kInt64) * 7919)
-                           .remainder(model->config.vocab_size)
-                           .view({options.batch, options.length});
-    batch_ = {{"input_ids", ids}, {"labels", ids}, {"attention_mask", at::ones_like(ids)}};
-  }
+  Training(const Options& options, Task task)
+      : task_(std::move(task)),
+        method_(kMethods.at(options.method)(options, task_)),
+        optimizer_(shira::make_adamw(method_->parameters(), {})) {}
 
   /// The mean loss before the step.
   double step() {
     const auto parameters = method_->parameters();
-    const std::int64_t terms = objective_.term_count(batch_);
+    const std::int64_t terms = task_.objective->term_count(task_.batch);
     shira::clear_gradients(parameters);
-    const double loss = shira::add_gradients(objective_, batch_, terms);
+    const double loss = shira::add_gradients(*task_.objective, task_.batch, terms);
     if (!parameters.empty()) shira::clip_gradients(parameters, kMaxGradNorm);
     optimizer_->step(kLearningRate);
     method_->publish();
-    if (model_->device().is_cuda()) torch::cuda::synchronize();
+    if (task_.first_norm.is_cuda()) torch::cuda::synchronize();
     return loss / static_cast<double>(terms);
   }
 
@@ -157,38 +227,19 @@ class Training {
   }
 
  private:
-  shira::Llama model_;
-  std::unique_ptr<shira::TrainingMethod> method_;
-  shira::CausalLmObjective objective_;
+  Task task_;
+  Method method_;
   std::unique_ptr<shira::Optimizer> optimizer_;
-  shira::Batch batch_;
 };
-
-shira::Llama make_model(const Options& options) {
-  if (!options.base_model.empty()) {
-    const auto everything = [](const std::string&) { return true; };  // not mapped
-    shira::Llama model = shira::load_llama(
-        options.base_model, {.dtype = options.scalar_type(), .writable = everything});
-    model->to(torch::Device(options.device));
-    return model;
-  }
-  torch::NoGradGuard no_grad;
-  const auto random = [&](const std::string&, at::IntArrayRef shape) {
-    const auto kind = torch::TensorOptions(options.scalar_type()).device(options.device);
-    const Tensor tensor = at::empty(shape, kind);
-    return shape.size() == 1 ? tensor.fill_(1) : tensor.normal_(0, 0.02);  // norms are ones
-  };
-  return shira::Llama(llama_config(options.model), random);
-}
 
 /// Trains a small model, so that code and buffers that every model needs count as the base's.
 void warm_up(Options options) {
-  options.model = "llama_tiny";
+  options.model = options.is_llama() ? "llama_tiny" : "unet_like_tiny";
   options.base_model.clear();
   options.rank = 1;
   options.batch = 2;
   options.length = 16;
-  Training training(options, make_model(options));
+  Training training(options, make_task(options));
   for (int i = 0; i < 2; ++i) training.step();
 }
 
@@ -208,10 +259,10 @@ Json facts_of(const Options& options, const Training& training) {
 void run(const Options& options) {
   at::set_num_threads(options.threads);
   warm_up(options);
-  const shira::Llama model = make_model(options);
+  Task task = make_task(options);
   const MemoryMeter memory(options.is_cuda());
   const std::int64_t base = memory.now();
-  Training training(options, model);
+  Training training(options, std::move(task));
   memory.reset_peak();  // what it took to choose the masks is not the step's
   const double first_loss = training.step();
   if (options.profile) {
@@ -242,13 +293,13 @@ int main(int argc, char** argv) {
   app.add_option("--method", options.method, "")->check(CLI::IsMember(methods));
   app.add_option("--mask", options.mask, "")->check(CLI::IsMember({"rand", "wm", "struct"}));
   app.add_option("--rank", options.rank, "r * (in + out) trained entries a layer");
-  app.add_option("--model", options.model, "llama_1024, llama_2048, llama_7b or llama_tiny");
+  app.add_option("--model", options.model, "")->check(CLI::IsMember(kModels));
   app.add_option("--dtype", options.dtype, "")->check(CLI::IsMember({"float32", "bfloat16"}));
   app.add_option("--device", options.device, "of the model")->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_flag("--gradient_checkpointing", options.gradient_checkpointing, "");
   app.add_option("--base_model", options.base_model, "a checkpoint instead of random weights");
   app.add_option("--batch", options.batch, "rows of a step");
-  app.add_option("--length", options.length, "tokens of a row");
+  app.add_option("--length", options.length, "tokens of a row; places of a square one");
   app.add_option("--steps", options.steps, "of a round, of which the median counts");
   app.add_option("--threads", options.threads, "");
   app.add_option("--rounds", options.rounds.rounds, "");

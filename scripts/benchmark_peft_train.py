@@ -14,6 +14,7 @@ round: {method: {step: milliseconds}, loss, peak_above_base: bytes}.
 import argparse
 import ctypes
 import json
+import math
 import pathlib
 import sys
 import time
@@ -21,11 +22,14 @@ import warnings
 from statistics import median
 
 import peft
+import safetensors.torch
 import torch
 import transformers
+import unet_like
 from benchmark_peft_switch import make_llama, target_layers, target_suffixes
 
 LEARNING_RATE, MAX_GRAD_NORM = 5e-4, 1.0
+TINY_WIDTH = 32  # of the UNet
 TINY = {"vocab_size": 256, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 1}
 TINY |= {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 64}
 
@@ -63,21 +67,66 @@ def with_method(model, method, rank):
     return peft.get_peft_model(model, CONFIGS[method](model, rank)).train() if method in CONFIGS else model
 
 
+class LlamaTask:
+    def __init__(self, config, dtype, device):
+        self.model = make_llama(config, dtype).to(device)
+        self.attention = self.model.config._attn_implementation
+
+    def make_batch(self, rows, length):
+        # benchmark_train_step makes the same ids.
+        device = next(self.model.parameters()).device
+        ids = (torch.arange(rows * length) * 7919).remainder(self.model.config.vocab_size).view(rows, length)
+        self.ids = ids.to(device)
+
+    def loss(self, model):
+        return model(input_ids=self.ids, labels=self.ids, use_cache=False).loss
+
+    def save(self, directory):
+        self.model.save_pretrained(directory)
+
+
+class UnetTask:
+    """A network like Stable Diffusion's UNet; a row's places are a square."""
+
+    attention = "sdpa"
+
+    def __init__(self, width, dtype, device):
+        self.model = unet_like.UnetLike(width).to(device, dtype)
+
+    def make_batch(self, rows, length):
+        weight = self.model.conv_in.weight
+        inputs, target = unet_like.batch(rows, math.isqrt(length), self.model.width, weight.dtype)
+        self.inputs = {name: tensor.to(weight.device) for name, tensor in inputs.items()}
+        self.target = target.to(weight.device)
+
+    def loss(self, model):
+        return torch.nn.functional.mse_loss(model(**self.inputs).float(), self.target)
+
+    def save(self, directory):
+        directory.mkdir()
+        safetensors.torch.save_file(self.model.state_dict(), directory / "model.safetensors")
+
+
+def make_task(shapes, dtype, device, tiny=False):
+    if "unet_like" in shapes:
+        return UnetTask(TINY_WIDTH if tiny else shapes["unet_like"], dtype, device)
+    return LlamaTask(shapes["llama"] | TINY if tiny else shapes["llama"], dtype, device)
+
+
 class Training:
-    def __init__(self, model, method, rank, batch, length):
-        self.model = with_method(model, method, rank)
-        self.device = next(model.parameters()).device
+    def __init__(self, task, method, rank, batch, length):
+        self.task = task
+        task.make_batch(batch, length)
+        self.model = with_method(task.model, method, rank)
+        self.device = next(self.model.parameters()).device
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = None
         if self.parameters:
             self.optimizer = torch.optim.AdamW(self.parameters, lr=LEARNING_RATE, weight_decay=0, fused=True)
-        # benchmark_train_step makes the same ids.
-        self.ids = (torch.arange(batch * length) * 7919).remainder(model.config.vocab_size).view(batch, length)
-        self.ids = self.ids.to(self.device)
 
     def step(self):
         """The mean loss before the step."""
-        loss = self.model(input_ids=self.ids, labels=self.ids, use_cache=False).loss
+        loss = self.task.loss(self.model)
         loss.backward()
         if self.optimizer:
             torch.nn.utils.clip_grad_norm_(self.parameters, MAX_GRAD_NORM)
@@ -91,9 +140,9 @@ class Training:
         return sum(parameter.numel() for parameter in self.parameters)
 
 
-def warm_up(config, method, dtype, device):
+def warm_up(shapes, method, dtype, device):
     """Trains a small model, so that what is imported and allocated late by all counts as the base's."""
-    training = Training(make_llama(config | TINY, dtype).to(device), method, rank=1, batch=2, length=16)
+    training = Training(make_task(shapes, dtype, device, tiny=True), method, rank=1, batch=2, length=16)
     for _ in range(2):
         training.step()
 
@@ -166,21 +215,21 @@ def main():
     warnings.filterwarnings("ignore")
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(args.threads)
-    config, dtype = json.loads(args.shapes.read_text())["llama"], getattr(torch, args.dtype)
-    warm_up(config, args.method, dtype, args.device)
+    shapes, dtype = json.loads(args.shapes.read_text()), getattr(torch, args.dtype)
+    warm_up(shapes, args.method, dtype, args.device)
     torch.manual_seed(0)
     with torch.device(args.device):
-        model = make_llama(config, dtype).to(args.device)
+        task = make_task(shapes, dtype, args.device)
     if args.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        task.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if args.save_base:
-        model.save_pretrained(args.save_base)
+        task.save(args.save_base)
     memory = MemoryMeter(args.device)
     base = memory.now()
-    training = Training(model, args.method, args.rank, args.batch, args.length)
+    training = Training(task, args.method, args.rank, args.batch, args.length)
     memory.reset_peak()
     facts = {"peft": peft.__version__, "transformers": transformers.__version__, "torch": torch.__version__}
-    facts |= {"trained": training.trained(), "attention": model.config._attn_implementation}
+    facts |= {"trained": training.trained(), "attention": task.attention}
     facts["first_loss"] = training.step()
     print(json.dumps({"facts": facts}), flush=True)
     for _ in sys.stdin if args.follow else range(args.rounds):

@@ -283,7 +283,8 @@ def trained_name(name):
 
 def case_name(case):
     facts = case["facts"]
-    return f"{facts['model']}, {facts['dtype']}, {facts['batch']} x {facts['length']} tokens"
+    unit = "places" if facts["model"].startswith("unet") else "tokens"
+    return f"{facts['model']}, {facts['dtype']}, {facts['batch']} x {facts['length']} {unit}"
 
 
 def train_table(case):

@@ -29,12 +29,15 @@ PARTS = ("switch", "model", "inference", "train", "quality", "model_cuda")
 
 
 class TrainCase(NamedTuple):
-    """One shape that all methods train, each in a process of its own; the processes of a case are there at once."""
+    """One shape that all methods train, each in a process of its own; the processes of a case are there at once.
+
+    PEFT's SHiRA and Super-Tuning are for linear layers only.
+    """
 
     model: str
     dtype: str
     batch: int
-    length: int
+    length: int  # tokens of a row; places of a square one
     rank: int  # LoRA's; the sparse methods train r * (in + out) entries a layer
     steps: int  # of a round
     rounds: int
@@ -54,11 +57,17 @@ TRAIN = [
     TrainCase("llama_2048", "bfloat16", 4, 256, 13, 1, 3, ("frozen", "shira"), ADAPTERS),
     TrainCase("llama_2048", "float32", 4, 1024, 13, 1, 2, ("shira",), MAIN),
     TrainCase("llama_2048", "bfloat16", 4, 1024, 13, 1, 2, ("shira",), MAIN),
+    TrainCase("unet_like", "float32", 1, 1024, 2, 1, 4, ("frozen", "shira"), (*MAIN[:2], "dora")),
+    TrainCase("unet_like", "bfloat16", 1, 1024, 2, 1, 4, ("frozen", "shira"), (*MAIN[:2], "dora")),
+    TrainCase("unet_like", "float32", 4, 1024, 2, 1, 2, ("frozen", "shira"), MAIN[:2]),
+    TrainCase("unet_like", "bfloat16", 4, 1024, 2, 1, 3, ("frozen", "shira"), MAIN[:2]),
 ]
 QUICK_TRAIN = [
     TrainCase("llama_tiny", "float32", 2, 16, 2, 2, 2, ("frozen", "shira", "full"), (*ADAPTERS, "full")),
     TrainCase("llama_tiny", "bfloat16", 2, 16, 2, 2, 2, ("frozen", "shira"), ("frozen", "lora")),
+    TrainCase("unet_like_tiny", "float32", 2, 16, 2, 2, 2, ("shira",), ("lora",)),
 ]
+UNET_WIDTHS = {"unet_like": 320, "unet_like_tiny": 32}
 SLOW = {"peft dora": 2}  # rounds
 FULL = {
     "rounds": {"switch": 5, "model": 5, "inference": 7, "model_cuda": 5},
@@ -156,6 +165,9 @@ def compare(ours, peer, rounds):
 
 def describe(model, directory):
     path = pathlib.Path(directory) / f"{model}.json"
+    if model in UNET_WIDTHS:
+        path.write_text(json.dumps({"unet_like": UNET_WIDTHS[model]}))
+        return path
     command = [BIN / "benchmark_switch_model", "--model", model, "--describe"]
     path.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
     return path
