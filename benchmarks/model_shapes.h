@@ -14,49 +14,29 @@ namespace shira::benchmarks {
 
 using NamedShape = std::pair<std::string, std::vector<std::int64_t>>;
 
-/// A LLaMA 2 of four layers: enough to train on a CPU, with products of the usual shapes.
-inline LlamaConfig four_layers(std::int64_t hidden, std::int64_t intermediate) {
+inline LlamaConfig llama_shape(std::int64_t hidden, std::int64_t intermediate, std::int64_t layers,
+                               std::int64_t kv_heads, std::int64_t head_dim) {
   LlamaConfig config;
   config.hidden_size = hidden;
   config.intermediate_size = intermediate;
-  config.num_hidden_layers = 4;
-  config.num_attention_heads = hidden / 64;
-  config.num_key_value_heads = hidden / 64;
-  config.head_dim = 64;
+  config.num_hidden_layers = layers;
+  config.num_attention_heads = hidden / head_dim;
+  config.num_key_value_heads = kv_heads;
+  config.head_dim = head_dim;
   return config;
 }
 
-/// TinyLlama 1.1B, the same with 10 of its 22 layers (0.57 B), four layers of 1024 or 2048, or a
-/// model for a smoke test.
+/// LLaMA-2-7B, TinyLlama 1.1B, the same with 10 of its 22 layers (0.57 B), four layers of 1024 or
+/// 2048 (enough to train on a CPU, with products of the usual shapes), or a model for a smoke test.
 inline LlamaConfig llama_config(const std::string& name) {
-  if (name == "llama_1024") return four_layers(1024, 2816);
-  if (name == "llama_2048") return four_layers(2048, 5632);
-  LlamaConfig config;
-  if (name == "llama_7b") {  // LLaMA-2-7B
-    config.hidden_size = 4096;
-    config.intermediate_size = 11008;
-    config.num_hidden_layers = 32;
-    config.num_attention_heads = 32;
-    config.num_key_value_heads = 32;
-    config.head_dim = 128;
-    return config;
-  }
-  config.hidden_size = 2048;
-  config.intermediate_size = 5632;
-  config.num_hidden_layers = 22;
-  config.num_attention_heads = 32;
-  config.num_key_value_heads = 4;
-  config.head_dim = 64;
-  if (name == "llama_1b") return config;
-  config.num_hidden_layers = 10;
-  if (name == "llama_half") return config;
+  if (name == "llama_1024") return llama_shape(1024, 2816, 4, 16, 64);
+  if (name == "llama_2048") return llama_shape(2048, 5632, 4, 32, 64);
+  if (name == "llama_7b") return llama_shape(4096, 11008, 32, 32, 128);
+  if (name == "llama_1b") return llama_shape(2048, 5632, 22, 4, 64);
+  if (name == "llama_half") return llama_shape(2048, 5632, 10, 4, 64);
   if (name != "llama_tiny") throw std::invalid_argument(name + ": no such model");
+  LlamaConfig config = llama_shape(128, 320, 2, 4, 16);
   config.vocab_size = 256;
-  config.hidden_size = 128;
-  config.intermediate_size = 320;
-  config.num_hidden_layers = 2;
-  config.num_attention_heads = 8;
-  config.head_dim = 16;
   return config;
 }
 

@@ -21,6 +21,12 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
+using Floats = hn::ScalableTag<float>;
+using FloatVector = hn::Vec<Floats>;
+#if HWY_TARGET != HWY_SCALAR
+using FloatPairs = hn::Repartition<double, Floats>;  // to move two floats as one
+#endif
+
 /// What is computed in: float for bfloat16, otherwise the type itself.
 template <typename T>
 using Computed = std::conditional_t<std::is_same_v<T, double>, double, float>;

@@ -40,27 +40,21 @@ namespace shira {
 namespace HWY_NAMESPACE {
 namespace {
 
-using Floats = hn::ScalableTag<float>;
-using Vector = hn::Vec<Floats>;
-#if HWY_TARGET != HWY_SCALAR
-using Wide = hn::Repartition<double, Floats>;  // to move two floats as one
-#endif
-
 /// sums[i] = all lanes of the i-th argument.
-inline void reduce_four(Vector a, Vector b, Vector c, Vector e, float* sums) {
+inline void reduce_four(FloatVector a, FloatVector b, FloatVector c, FloatVector e, float* sums) {
 #if HWY_TARGET == HWY_SCALAR
   sums[0] = hn::GetLane(a), sums[1] = hn::GetLane(b);
   sums[2] = hn::GetLane(c), sums[3] = hn::GetLane(e);
 #else
   const Floats d;
-  const Wide wide;
+  const FloatPairs wide;
   const hn::FixedTag<float, 4> four;
   const auto ab =
       hn::BitCast(wide, hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b)));
   const auto ce =
       hn::BitCast(wide, hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e)));
-  const Vector parts = hn::Add(hn::BitCast(d, hn::InterleaveLower(wide, ab, ce)),
-                               hn::BitCast(d, hn::InterleaveUpper(wide, ab, ce)));
+  const FloatVector parts = hn::Add(hn::BitCast(d, hn::InterleaveLower(wide, ab, ce)),
+                                    hn::BitCast(d, hn::InterleaveUpper(wide, ab, ce)));
   HWY_ALIGN float stored[HWY_MAX_BYTES / sizeof(float)];
   hn::Store(parts, d, stored);
   auto sum = hn::Load(four, stored);
@@ -75,9 +69,9 @@ inline void dot_four(const float* row, const float* const* columns, std::int64_t
                      float* sums) {
   const Floats d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  Vector sum0 = hn::Zero(d), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+  FloatVector sum0 = hn::Zero(d), sum1 = sum0, sum2 = sum0, sum3 = sum0;
   for (std::int64_t t = 0; t < count; t += lanes) {
-    const Vector value = hn::Load(d, row + t);
+    const FloatVector value = hn::Load(d, row + t);
     sum0 = hn::MulAdd(value, hn::Load(d, columns[0] + t), sum0);
     sum1 = hn::MulAdd(value, hn::Load(d, columns[1] + t), sum1);
     sum2 = hn::MulAdd(value, hn::Load(d, columns[2] + t), sum2);
@@ -93,10 +87,10 @@ inline void dot_eight(const float* row, const float* const* columns, std::int64_
   const float *column0 = columns[0], *column1 = columns[1], *column2 = columns[2],
               *column3 = columns[3], *column4 = columns[4], *column5 = columns[5],
               *column6 = columns[6], *column7 = columns[7];
-  Vector sum0 = hn::Zero(d), sum1 = sum0, sum2 = sum0, sum3 = sum0;
-  Vector sum4 = sum0, sum5 = sum0, sum6 = sum0, sum7 = sum0;
+  FloatVector sum0 = hn::Zero(d), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+  FloatVector sum4 = sum0, sum5 = sum0, sum6 = sum0, sum7 = sum0;
   for (std::int64_t t = 0; t < count; t += lanes) {
-    const Vector value = hn::Load(d, row + t);
+    const FloatVector value = hn::Load(d, row + t);
     sum0 = hn::MulAdd(value, hn::Load(d, column0 + t), sum0);
     sum1 = hn::MulAdd(value, hn::Load(d, column1 + t), sum1);
     sum2 = hn::MulAdd(value, hn::Load(d, column2 + t), sum2);

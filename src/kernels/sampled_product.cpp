@@ -42,10 +42,6 @@ namespace shira {
 namespace HWY_NAMESPACE {
 namespace {
 
-using Floats = hn::ScalableTag<float>;
-using Vector = hn::Vec<Floats>;
-using Wide = hn::Repartition<double, Floats>;  // to move two floats as one
-
 inline float as_float(float value) { return value; }
 inline float as_float(hwy::bfloat16_t value) { return hwy::F32FromBF16(value); }
 
@@ -54,13 +50,13 @@ inline float as_float(hwy::bfloat16_t value) { return hwy::F32FromBF16(value); }
 template <typename T>
 void transpose_four(const T* from, std::int64_t width, float* out, std::int64_t stride) {
   const Floats d;
-  const Wide wide;
+  const FloatPairs wide;
   const hn::FixedTag<float, 4> four;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  const Vector token0 = load(d, from);
-  const Vector token1 = load(d, from + width);
-  const Vector token2 = load(d, from + 2 * width);
-  const Vector token3 = load(d, from + 3 * width);
+  const FloatVector token0 = load(d, from);
+  const FloatVector token1 = load(d, from + width);
+  const FloatVector token2 = load(d, from + 2 * width);
+  const FloatVector token3 = load(d, from + 3 * width);
   const auto low01 = hn::BitCast(wide, hn::InterleaveLower(d, token0, token1));
   const auto high01 = hn::BitCast(wide, hn::InterleaveUpper(d, token0, token1));
   const auto low23 = hn::BitCast(wide, hn::InterleaveLower(d, token2, token3));

@@ -126,11 +126,14 @@ torch::Tensor LlamaImpl::hidden(const torch::Tensor& ids, KvCache* cache,
   if (pattern.visible.defined()) pattern.visible = pattern.visible.to(device());
   for (std::size_t i = 0; i < model->layers->size(); ++i) {
     auto& block = model->layers->at<LlamaBlockImpl>(i);
-    nn::KvCacheLayer* layer_cache = cache != nullptr ? &cache->at(i) : nullptr;
-    const auto forward = [&block, tables, layer_cache, pattern](const torch::Tensor& input) {
-      return block.forward(input, tables, layer_cache, pattern);
-    };
-    hidden = gradient_checkpointing ? nn::checkpoint(forward, hidden) : forward(hidden);
+    if (gradient_checkpointing && cache == nullptr) {
+      const auto forward = [&block, tables, pattern](const torch::Tensor& input) {
+        return block.forward(input, tables, nullptr, pattern);
+      };
+      hidden = nn::checkpoint(forward, hidden);
+    } else {
+      hidden = block.forward(hidden, tables, cache != nullptr ? &cache->at(i) : nullptr, pattern);
+    }
   }
   return model->norm->forward(hidden);
 }

@@ -3,6 +3,8 @@
 // struct masks have them; the dense product of the layer, gathered and freed, for dense masks and
 // wherever there is no kernel. 16-bit operands are widened first, so that a bfloat16 model's
 // gradient is never rounded to bfloat16.
+#include "index_span.h"
+
 #include <shira/kernels/sampled_product.h>
 #include <shira/sparse/sampled_weight_grad.h>
 #include <shira/sparse/tensor_file.h>
@@ -99,10 +101,6 @@ torch::Tensor with_whole_rows(const torch::Tensor& grad, const torch::Tensor& in
 
 bool is_dense(const torch::Tensor& indices, std::int64_t entries) {
   return static_cast<double>(indices.numel()) > kDenseShare * static_cast<double>(entries);
-}
-
-Indices index_span(const torch::Tensor& indices) {
-  return {indices.const_data_ptr<std::int32_t>(), static_cast<std::size_t>(indices.numel())};
 }
 
 bool has_kernel(const torch::Tensor& grad, const torch::Tensor& input) {

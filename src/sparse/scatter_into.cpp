@@ -1,4 +1,6 @@
 // Checks happen once, when a patch or a plug is made; the write itself only moves bytes.
+#include "index_span.h"
+
 #include <shira/base/error.h>
 #include <shira/kernels/scatter.h>
 #include <shira/sparse/scatter_into.h>
@@ -6,14 +8,8 @@
 
 #include <ATen/Functions.h>
 
-#include <span>
-
 namespace shira {
 namespace {
-
-std::span<const std::int32_t> index_span(const torch::Tensor& indices) {
-  return {indices.const_data_ptr<std::int32_t>(), static_cast<std::size_t>(indices.numel())};
-}
 
 bool has_own_kernel(const torch::Tensor& indices) { return indices.scalar_type() == torch::kInt32; }
 

@@ -160,7 +160,7 @@ std::unique_ptr<LoraTraining> make_lora_training(
                                         config.lora_dropout);
 }
 
-/// Of a base that the result does not hold.
+/// Of a base that the result does not know.
 std::map<std::string, std::string> base_identity(const Llama& model) {
   return {{"weights of base_model", fingerprint(nn::unique_parameters(*model))}};
 }
@@ -196,10 +196,7 @@ RunMethod make_full_training(const RunConfig& config, const Llama& model) {
   const auto save = [model, base, dtype](const std::filesystem::path& directory) {
     save_llama(directory, model, base, dtype);
   };
-  auto method = std::make_unique<FullTraining>(*model);
-  std::map<std::string, std::string> identity = {
-      {"weights of base_model", fingerprint(method->parameters())}};
-  return {std::move(method), save, 0, 0, std::move(identity)};
+  return {std::make_unique<FullTraining>(*model), save, 0, 0, base_identity(model)};
 }
 
 std::string joined(const std::vector<std::string>& words) {
