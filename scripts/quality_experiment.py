@@ -32,7 +32,7 @@ from experiment import ROOT
 R = 2  # LoRA's rank; shira_r is the same count, r * (out + in) entries a layer
 # As the paper's ratio: 6.25 % of factors decide 1 % of entries.
 WM_DORA_RANK = 6 * R
-LADDER = (1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 2e-1, 5e-1)  # learning rates
+LADDER = (1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 2e-1, 5e-1, 1.0, 2.0)  # learning rates
 
 
 DENSE, SPARSE = (5e-3, 1e-2, 2e-2), (2e-2, 5e-2, 1e-1)  # the grids to begin with

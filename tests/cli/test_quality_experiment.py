@@ -94,7 +94,7 @@ def test_a_better_rate_is_looked_for_beyond_the_end_of_the_grid():
     assert quality_experiment.next_rate({5e-3: 1.0, 1e-2: 1.2, 2e-2: 1.3}) == 2e-3
     assert quality_experiment.next_rate({5e-3: 1.2, 1e-2: 1.1, 2e-2: 1.0}) == 5e-2
     assert quality_experiment.next_rate({5e-3: 1.2, 1e-2: 1.0, 2e-2: 1.1}) is None
-    assert quality_experiment.next_rate({2e-1: 1.2, 5e-1: 1.0}) is None
+    assert quality_experiment.next_rate({1.0: 1.2, 2.0: 1.0}) is None
 
 
 def test_differences_from_lora_are_taken_seed_by_seed():
