@@ -3,8 +3,8 @@
 
 usage: plot_benchmarks.py docs/benchmarks
 
-Reads DIR/{switch,model,inference,train,time_to_quality,model_cuda}.json (those that there are), writes PNG pictures beside them, and replaces what stands
-between the two "figures" comments of the page DIR.md, which starts as a copy of docs/benchmarks.md. Needs matplotlib
+Reads DIR/{switch,model,inference,weight_gradient,train,time_to_quality,model_cuda}.json (those that there are), writes PNG pictures beside them,
+and replaces what stands between the two "figures" comments of the page DIR.md, which starts as a copy of docs/benchmarks.md. Needs matplotlib
 (scripts/setup.sh --tests).
 """
 
@@ -13,11 +13,9 @@ import json
 import pathlib
 from statistics import median
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import plot_time_to_quality
+import plot_weight_gradient
+from plot_common import machine_line, ms, percent, plt, save, set_axes, times, with_spread
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -43,23 +41,6 @@ STAGES = ("load", "fuse", "unfuse", "unload", "ready", "switch")
 
 
 # --- Numbers ------------------------------------------------------------------------------------
-
-
-def ms(value):
-    """Milliseconds with three digits."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def with_spread(values):
-    return f"{ms(median(values))} ({ms(min(values))}..{ms(max(values))})"
-
-
-def times(ratio):
-    return f"{ratio:.0f}x" if ratio >= 20 else f"{ratio:.2g}x"
-
-
-def percent(ratio):
-    return f"{100 * (ratio - 1):+.1f} %"
 
 
 class Switching:
@@ -191,7 +172,7 @@ def train_targets(cases):
     return lines
 
 
-def target_table(switching, models, inference, train, quality):
+def target_table(switching, models, inference, gradient, train, quality):
     lines = ["| what | against | target | measured | met |", "|---|---|---|---|---|"]
     if switching:
         lines += switch_targets(switching)
@@ -199,6 +180,8 @@ def target_table(switching, models, inference, train, quality):
         lines += model_targets(model)
     if inference:
         lines += inference_targets(inference)
+    if gradient:
+        lines += [row(*cells) for cells in plot_weight_gradient.target_rows(gradient)]
     lines += train_targets(train)
     lines += [row(*cells) for cells in plot_time_to_quality.target_rows(quality)]
     return "\n".join(lines)
@@ -310,13 +293,6 @@ def first_loss_line(cases):
     return f"All methods of a shape start from the same weights; their first losses differ by at most {' and '.join(texts)}."
 
 
-def machine_line(facts):
-    text = f"{facts['date']}, {facts['processor']}, {facts['threads']} threads, LibTorch {facts['libtorch']}, load {facts['load']} at the start"
-    if "last_level_cache" in facts:
-        text += f"; last-level cache {facts['last_level_cache'] >> 20} MiB, {facts['evicted_bytes'] >> 20} MiB written to empty it"
-    return text + "."
-
-
 # --- Pictures -----------------------------------------------------------------------------------
 
 
@@ -331,25 +307,6 @@ def draw_lines(axes, points, operation):
     above = [result["most"] - result["ms"] for _, result in points]
     axes.errorbar([x for x, _ in points], middle, yerr=[below, above], color=colour, marker=marker,
                   linestyle=line, label=label, capsize=2, markersize=5, linewidth=1.4)  # fmt: skip
-
-
-def set_axes(axes, title, label, ticks, base=2):
-    axes.set_xscale("log", base=base)
-    axes.set_yscale("log")
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.minorticks_off()
-    axes.set_xlabel(label)
-    axes.set_title(title, fontsize=11)
-    axes.grid(color="#e2e4e8")
-    axes.set_axisbelow(True)
-
-
-def save(figure, path, axes=None):
-    if axes is not None:
-        handles = {label: handle for a in axes for handle, label in zip(*a.get_legend_handles_labels())}
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
-    figure.savefig(path, dpi=80, metadata={"Software": None})
-    plt.close(figure)
 
 
 def draw_dimensions(switching, path):
@@ -475,10 +432,10 @@ def train_colour(name):
 # --- The page -----------------------------------------------------------------------------------
 
 
-def sections(directory, switching, models, inference, train, quality, models_cuda):
+def sections(directory, switching, models, inference, gradient, train, quality, models_cuda):
     """Draws the pictures; yields the page's parts."""
     name = directory.name
-    yield "### Measured and targets\n\n" + target_table(switching, models, inference, train, quality)
+    yield "### Measured and targets\n\n" + target_table(switching, models, inference, gradient, train, quality)
     if switching:
         draw_dimensions(switching, directory / "dimensions.png")
         draw_budgets(switching, directory / "budgets.png")
@@ -504,6 +461,8 @@ def sections(directory, switching, models, inference, train, quality, models_cud
             f"### Inference\n\n{machine_line(facts)} {facts['model']}, {facts['dtype']}, prompt of {facts['prompt']} tokens.\n\n"
             f"![inference]({name}/inference.png)\n\n{inference_table(inference)}"
         )
+    if gradient:
+        yield from plot_weight_gradient.section(gradient, directory)
     if train:
         for what in ("step", "memory"):
             draw_training(train, directory / f"train_{what}.png", what)
@@ -537,10 +496,11 @@ def main():
     switching = Switching(measured) if measured else None
     models = read(directory / "model.json") or []
     inference = read(directory / "inference.json")
+    gradient = read(directory / "weight_gradient.json")
     train = read(directory / "train.json") or []
     quality = read(directory / "time_to_quality.json") or []
     models_cuda = read(directory / "model_cuda.json")
-    parts = sections(directory, switching, models, inference, train, quality, models_cuda)
+    parts = sections(directory, switching, models, inference, gradient, train, quality, models_cuda)
     fill_page(directory.with_suffix(".md"), "\n\n".join(parts))
 
 

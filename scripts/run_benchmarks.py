@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Runs the benchmarks of switching, inference, training and time to quality with their peers and writes docs/benchmarks.md: one command for all of it.
+"""Runs the benchmarks of switching, inference, gradients, training and time to quality with their peers and writes docs/benchmarks.md: one command for all of it.
 
-usage: run_benchmarks.py [--only switch,model,inference,train,quality,model_cuda] [--rounds N] [--threads N] [--out docs/benchmarks]
+usage: run_benchmarks.py [--only switch,model,inference,gradient,train,quality,model_cuda] [--rounds N] [--threads N] [--out docs/benchmarks]
        run_benchmarks.py --quick --out build/benchmarks         small models, seconds: shows that everything runs
 
-Builds build/bin/benchmark_*, runs benchmark_switch, and lets benchmark_switch_model, benchmark_inference and
-benchmark_train_step take turns with their Python peers, round by round, so that a busy machine slows all; the part `quality` is
-benchmark_time_to_quality.py. Results go to OUT/{switch,model,inference,train,time_to_quality}.json; then scripts/plot_benchmarks.py makes
-the pictures and fills the page OUT.md. Needs .venv with the packages of scripts/requirements-test.txt, 20 GB of free memory, and a quiet
-machine for about 80 minutes (two cores), a third of it for training and a third for quality. --only keeps the other parts' results of an earlier run; model_cuda, the models on a CUDA device, runs where
-it is asked for alone.
+Builds build/bin/benchmark_*, runs benchmark_switch and benchmark_weight_gradient (the part `gradient`), and lets
+benchmark_switch_model, benchmark_inference and benchmark_train_step take turns with their Python peers, round by round,
+so that a busy machine slows all; the part `quality` is benchmark_time_to_quality.py. Results go to
+OUT/{switch,model,inference,weight_gradient,train,time_to_quality}.json; then scripts/plot_benchmarks.py makes the
+pictures and fills the page OUT.md. Needs .venv with the packages of scripts/requirements-test.txt, 20 GB of free memory,
+and a quiet machine for about 80 minutes (two cores), a third of it for training and a third for quality. --only keeps
+the other parts' results of an earlier run; model_cuda, the models on a CUDA device, runs where it is asked for alone.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BIN = ROOT / "build" / "bin"
-PARTS = ("switch", "model", "inference", "train", "quality", "model_cuda")
+PARTS = ("switch", "model", "inference", "gradient", "train", "quality", "model_cuda")
 
 
 class TrainCase(NamedTuple):
@@ -70,9 +71,8 @@ QUICK_TRAIN = [
 UNET_WIDTHS = {"unet_like": 320, "unet_like_tiny": 32}
 SLOW = {"peft dora": 2}  # rounds
 FULL = {
-    "rounds": {"switch": 5, "model": 5, "inference": 7, "model_cuda": 5},
+    "rounds": {"switch": 5, "model": 5, "inference": 7, "gradient": 5, "model_cuda": 5},
     "train": TRAIN,
-    "switch": [],
     "model": [
         ("llama_1b", "bfloat16", "lora_r32,lora_r32_narrow,lora_r64,shira"),
         ("unet", "float32", "lora_r32,lora_r64"),
@@ -84,9 +84,8 @@ FULL = {
     "inference": ("llama_half", ["--prompt", "512", "--decoded", "24"], ["--dora_decoded", "2"]),
 }
 QUICK = {
-    "rounds": {"switch": 2, "model": 2, "inference": 2, "model_cuda": 2},
+    "rounds": {"switch": 2, "model": 2, "inference": 2, "gradient": 2, "model_cuda": 2},
     "train": QUICK_TRAIN,
-    "switch": ["--quick"],
     "model": [
         ("llama_tiny", "bfloat16", "lora_r4,lora_r4_narrow,shira"),
         ("unet_tiny", "float32", "lora_r4"),
@@ -173,9 +172,10 @@ def describe(model, directory):
     return path
 
 
-def run_switch(args, scale, rounds):
-    options = ["--rounds", rounds, "--threads", args.threads, "--json", args.out / "switch.json"]
-    command = [BIN / "benchmark_switch", *scale["switch"], *options]
+def run_program(args, scale, rounds, name):
+    """A program that has its peers in itself."""
+    options = ["--rounds", rounds, "--threads", args.threads, "--json", args.out / f"{name}.json"]
+    command = [BIN / f"benchmark_{name}", *options, *(["--quick"] if args.quick else [])]
     subprocess.run(list(map(str, command)), check=True)
 
 
@@ -263,14 +263,15 @@ def write_json(path, value):
 def build():
     preset = ["cmake", "--preset", "default", "-DSHIRA_BUILD_BENCHMARKS=ON", "--log-level=NOTICE"]
     subprocess.run(preset, cwd=ROOT, check=True)
-    targets = ["benchmark_switch", "benchmark_switch_model", "benchmark_inference", "benchmark_train_step", "shira_cli"]
-    command = ["cmake", "--build", "--preset", "default", "--target", *targets]
+    programs = ("switch", "switch_model", "inference", "weight_gradient", "train_step")
+    targets = [f"benchmark_{program}" for program in programs]
+    command = ["cmake", "--build", "--preset", "default", "--target", *targets, "shira_cli"]
     subprocess.run(command, cwd=ROOT, check=True)
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", type=lambda text: text.split(","), default=PARTS[:5])
+    parser.add_argument("--only", type=lambda text: text.split(","), default=PARTS[:-1])
     parser.add_argument("--rounds", type=int, help="of every part, instead of 2 to 7")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "benchmarks")
@@ -293,7 +294,9 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     if not args.no_build:
         build()
-    runs = {"switch": run_switch, "model": run_model, "inference": run_inference, "train": run_train, "quality": run_quality}
+    runs = {"model": run_model, "inference": run_inference, "train": run_train, "quality": run_quality}
+    runs["switch"] = functools.partial(run_program, name="switch")
+    runs["gradient"] = functools.partial(run_program, name="weight_gradient")
     runs["model_cuda"] = functools.partial(run_model, part="model_cuda")
     for part in PARTS:
         if part in args.only:

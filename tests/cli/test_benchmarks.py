@@ -68,6 +68,53 @@ def test_both_engines_infer_with_every_method(run):
                 assert len(values[what]) == 2 and all(value > 0 for value in values[what])
 
 
+def test_the_gradient_of_masked_entries_is_measured_beside_the_dense_product_and_the_limit(run):
+    measured = read(run / "weight_gradient.json")
+    assert measured["machine"]["threads"] == 1 and measured["machine"]["copy_gigabytes_per_second"] > 0
+    cases = {(r["dtype"], r["tokens"], r["mask"], r["density"]) for r in measured["results"]}
+    masks = [("rand", density) for density in (0.001, 0.01, 0.05, 0.1)] + [("struct row", 0.01), ("struct column", 0.01)]
+    assert cases == {(dtype, tokens, *mask) for dtype in ("Float", "BFloat16") for tokens in (8, 64) for mask in masks}
+    for result in measured["results"]:
+        assert 0 < result["least"] <= result["ms"] <= result["most"], result
+        assert result["dense_ms"] > 0 and result["limit_ms"] > 0, result
+
+
+def gradient_targets(measured):
+    """[(target, measured, whether it is met)]"""
+    import plot_weight_gradient  # which needs matplotlib
+
+    return [tuple(cells[2:]) for cells in plot_weight_gradient.target_rows(measured)]
+
+
+def test_a_gradients_target_is_held_at_its_worst_count_of_tokens():
+    keys = ("dtype", "tokens", "mask", "density", "dense_ms", "ms")
+    results = [
+        ("Float", 64, "rand", 0.01, 10, 5),
+        ("Float", 512, "rand", 0.01, 100, 4),
+        ("Float", 512, "rand", 0.1, 100, 80),
+        ("Float", 512, "struct row", 0.01, 100, 90),
+        ("Float", 2048, "rand", 0.01, 400, 40),
+        ("BFloat16", 512, "rand", 0.01, 20, 5),
+        ("BFloat16", 2048, "rand", 0.01, 80, 10),
+    ]
+    measured = {"machine": {"dimension": 4096}, "results": [dict(zip(keys, result)) for result in results]}
+    assert gradient_targets(measured) == [
+        (">= 10x", "10x (400 / 40 ms at 2048 tokens)", True),
+        (">= 5x", "4x (20 / 5 ms at 512 tokens)", False),
+    ]
+
+
+def test_a_gradient_of_other_shapes_has_no_target(run):
+    measured = read(run / "weight_gradient.json")
+    assert gradient_targets(measured) == []
+    assert "gradient of 1 % of" not in run.with_suffix(".md").read_text()
+    measured["machine"]["dimension"] = 4096
+    assert gradient_targets(measured) == []
+    for result in measured["results"]:
+        result["tokens"] *= 8  # 64 and 512
+    assert [target for target, _, _ in gradient_targets(measured)] == [">= 10x", ">= 5x"]
+
+
 def test_training_steps_of_both_engines_do_the_same_work(run):
     case = read(run / "train.json")[0]
     methods = case["methods"]
@@ -183,9 +230,11 @@ def test_the_page_shows_targets_and_pictures(run):
     assert "Not measured yet" not in page
     for line in (">= 100x", ">= 60x", "<= 1.3x", ">= 40x", "<= 1.5x", "<= 3.2", "within 1 %", "<= 0.8x", "<= 0.7x", "<= 1.0x", "<= 0.6x", "<= 0.5x"):
         assert f"| {line} |" in page
-    for picture in ("dimensions", "budgets", "speedup", "models", "inference", "train_step", "train_memory", "time_to_quality"):
+    for picture in ("dimensions", "budgets", "speedup", "models", "inference", "weight_gradient", "train_step", "train_memory", "time_to_quality"):
         assert f"({run.name}/{picture}.png)" in page
         assert (run / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+    for line in ("float32 | 8 | rand, 0.1 %", "bfloat16 | 64 | struct column, 1 %"):
+        assert f"\n| {line} |" in page
 
 
 def test_quick_figures_cannot_replace_the_page(run):
