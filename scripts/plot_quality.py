@@ -105,6 +105,8 @@ def draw_rates(axes, title, task):
         points = [(point["rate"], point["loss"]) for point in method["search"]]
         line = "-" if name.startswith("SHiRA") else "--"
         axes.plot(*zip(*points), line, marker=next(markers), markersize=5, linewidth=1.4, label=name)
+    best = min(mean(method["losses"]) for method in task["methods"].values())
+    axes.set_ylim(top=best + 0.3 * (mean(task["base"]) - best))  # what is above has not learned
     axes.set_xscale("log")
     axes.set_title(f"{title}: choice of the rate", fontsize=11)
     axes.set_xlabel("learning rate")
