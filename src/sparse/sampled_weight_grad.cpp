@@ -66,12 +66,22 @@ std::vector<WholeRow> find_whole_rows(Indices indices, std::int64_t columns) {
   return found;
 }
 
-/// The rows of the weight's gradient, (rows, in) float32.
+/// The rows of the weight's gradient, (rows, in) float32; 16-bit tokens are widened a block at a
+/// time, which stays in the cache.
 torch::Tensor whole_row_grads(const torch::Tensor& grad, const torch::Tensor& input,
                               const std::vector<WholeRow>& rows) {
+  constexpr std::int64_t kBlock = 256;
   const torch::Tensor numbers = at::empty({static_cast<std::int64_t>(rows.size())}, torch::kInt64);
   std::ranges::transform(rows, numbers.mutable_data_ptr<std::int64_t>(), &WholeRow::row);
-  return at::mm(grad.index_select(1, numbers).to(torch::kFloat32).t(), input.to(torch::kFloat32));
+  const torch::Tensor grad_rows = grad.index_select(1, numbers).to(torch::kFloat32).t();
+  if (input.scalar_type() == torch::kFloat32) return at::mm(grad_rows, input);
+  torch::Tensor sums = at::zeros({grad_rows.size(0), input.size(1)}, grad_rows.options());
+  for (std::int64_t begin = 0; begin < input.size(0); begin += kBlock) {
+    const std::int64_t count = std::min(kBlock, input.size(0) - begin);
+    sums.addmm_(grad_rows.narrow(1, begin, count),
+                input.narrow(0, begin, count).to(torch::kFloat32));
+  }
+  return sums;
 }
 
 torch::Tensor with_whole_rows(const torch::Tensor& grad, const torch::Tensor& input,
