@@ -292,21 +292,27 @@ int main(int argc, char** argv) {
   CLI::App app("Time and memory of a training step.");
   app.add_option("--method", options.method, "")->check(CLI::IsMember(methods));
   app.add_option("--mask", options.mask, "")->check(CLI::IsMember({"rand", "wm", "struct"}));
-  app.add_option("--rank", options.rank, "r * (in + out) trained entries a layer");
+  app.add_option("--rank", options.rank, "r * (in + out) trained entries a layer")
+      ->check(CLI::PositiveNumber);
   app.add_option("--model", options.model, "")->check(CLI::IsMember(kModels));
   app.add_option("--dtype", options.dtype, "")->check(CLI::IsMember({"float32", "bfloat16"}));
   app.add_option("--device", options.device, "of the model")->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_flag("--gradient_checkpointing", options.gradient_checkpointing, "");
   app.add_option("--base_model", options.base_model, "a checkpoint instead of random weights");
-  app.add_option("--batch", options.batch, "rows of a step");
-  app.add_option("--length", options.length, "tokens of a row; places of a square one");
-  app.add_option("--steps", options.steps, "of a round, of which the median counts");
+  app.add_option("--batch", options.batch, "rows of a step")->check(CLI::PositiveNumber);
+  app.add_option("--length", options.length, "tokens of a row; places of a square one")
+      ->check(CLI::Range(2, 1 << 20));
+  app.add_option("--steps", options.steps, "of a round, of which the median counts")
+      ->check(CLI::PositiveNumber);
   app.add_option("--threads", options.threads, "");
   app.add_option("--rounds", options.rounds.rounds, "");
   app.add_flag("--follow", options.rounds.follow, "a round for each line on stdin");
   app.add_flag("--profile", options.profile, "the operators that take the most of one step");
   CLI11_PARSE(app, argc, argv);
   try {
+    if (options.is_cuda() && !torch::cuda::is_available()) {
+      throw std::runtime_error("--device cuda: there is no CUDA device");
+    }
     run(options);
   } catch (const std::exception& error) {
     std::cerr << "error: " << error.what() << "\n";

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long does training take to the held-out loss that PEFT's LoRA reaches at its best? Both sides, in turn.
 
-usage: benchmark_time_to_quality.py [--only shakespeare,alpaca] [--threads N] [--mask wm] [--out docs/benchmarks/time_to_quality.json]
+usage: benchmark_time_to_quality.py [--only shakespeare,alpaca] [--threads N] [--out docs/benchmarks/time_to_quality.json]
        benchmark_time_to_quality.py --quick --out build/time_to_quality.json
 
 Two cases: a text in windows of one length (tinyshakespeare over stories260K), and Alpaca records of uneven length over the
@@ -11,9 +11,9 @@ replaced by the embedded base, our own stories, and records made of them.
 
 The peer is benchmark_peft_quality.py at three learning rates; the target is the lowest held-out loss of all its
 evaluations, its time the seconds of training until then. Ours is SHiRA with as many entries at three rates; its time is
-that of the first evaluation at or below the target, with the calibration of its mask. Where no rate gets there, the best
-one also runs with twice the entries. Every run is a process of its own; theirs and ours take turns. About half an hour
-on two cores. run_benchmarks.py runs this as its part `quality`.
+that of the first evaluation at or below the target, with the calibration of its mask (chosen for each case after a
+look at shorter runs). Where no rate gets there, the best one also runs with twice the entries. Every run is a process of
+its own; theirs and ours take turns. About half an hour on two cores. run_benchmarks.py runs this as its part `quality`.
 """
 
 import argparse
@@ -46,6 +46,7 @@ class Case(NamedTuple):
     steps: int
     eval_steps: int
     rank: int  # LoRA's, and shira_r
+    mask: str  # shira_mask
     peer_rates: tuple
     our_rates: tuple
 
@@ -82,8 +83,8 @@ def all_cases(args, folder):
     shakespeare = (stories, text) if is_real else (tiny, own_text)
     records = alpaca if alpaca.exists() and not args.quick else own_records
     cases = [
-        Case("shakespeare", *shakespeare, "text", 128, 16, 200, 1000, 20, 2, (1e-2, 2e-2, 5e-2), (1e-2, 2e-2, 5e-2)),
-        Case("alpaca", tiny, records, "alpaca", 512, 6, 100, 500, 20, 4, (5e-3, 1e-2, 2e-2), (1e-2, 2e-2, 5e-2)),
+        Case("shakespeare", *shakespeare, "text", 128, 16, 200, 1000, 20, 2, "snip", (1e-2, 2e-2, 5e-2), (1e-2, 2e-2, 5e-2)),
+        Case("alpaca", tiny, records, "alpaca", 512, 6, 100, 500, 20, 4, "wm", (5e-3, 1e-2, 2e-2), (1e-2, 2e-2, 5e-2)),
     ]
     return [case._replace(length=case.length // 2, **QUICK) if args.quick else case for case in cases if case.name in args.only]
 
@@ -96,7 +97,7 @@ def our_keys(args, case, rank, rate):
         "base_model": str(case.base_model),
         "base_dtype": "float32",
         "adapter": "shira",
-        "shira_mask": args.mask,
+        "shira_mask": case.mask,
         "shira_r": rank,
         "target_modules": "all-linear",
         "datasets": [{"path": str(case.data), "type": case.type}],
@@ -212,10 +213,10 @@ def run_case(args, case, folder):
     best = best_of_ours(runs, case.rank)
     if reach(best, target_of(runs)) is None:
         runs.append(run_ours(args, case, folder, packed, 2 * case.rank, best["rate"]))
-    shown = ("name", "type", "length", "batch", "steps", "eval_steps", "rank")
+    shown = ("name", "type", "length", "batch", "steps", "eval_steps", "rank", "mask")
     return {
         "facts": {key: getattr(case, key) for key in shown}
-        | {"base_model": case.base_model.name, "data": case.data.name, "mask": args.mask, "threads": args.threads}
+        | {"base_model": case.base_model.name, "data": case.data.name, "threads": args.threads}
         | {"packed_rows": packed.get("micro_batch_size"), "training": counts, "held_out": facts["held_out"]}
         | {"date": str(datetime.date.today()), "processor": experiment.processor()}
         | {"load_at_the_end": f"{os.getloadavg()[0]:.2f}"},
@@ -280,7 +281,6 @@ def parse_arguments():
     shared = pathlib.Path(os.environ.get("SHIRA_SHARED", ROOT.parent / "shared"))
     parser.add_argument("--only", type=lambda text: text.split(","), default=["shakespeare", "alpaca"])
     parser.add_argument("--data", type=pathlib.Path, default=shared / "data", help="folder of the real data")
-    parser.add_argument("--mask", default="wm", help="shira_mask of ours")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "benchmarks" / "time_to_quality.json")
     parser.add_argument("--quick", action="store_true", help="a few steps on our own stories; needs --out")

@@ -34,7 +34,7 @@ LOOKS = {
 METHODS = {"base": "base", "shira": "SHiRA", "lora_fused": "LoRA, fused"}
 METHODS |= {"lora_unfused": "LoRA, unfused", "dora_unfused": "DoRA, unfused"}
 TRAINED = {"frozen": "frozen pass", "shira": "SHiRA", "lora": "LoRA", "dora": "DoRA"}
-TRAINED |= {"supertuning": "Super-Tuning", "full": "full"}
+TRAINED |= {"supertuning": "Super-Tuning", "full": "full", "shira_checkpointed": "SHiRA, gradient checkpointing"}
 # Ours over a peer's in the same case: (what, against, at most).
 TRAIN_TARGETS = (("step", "peft lora", 0.8), ("step", "peft shira", 0.7), ("step", "peft frozen", 1.0), ("memory", "peft lora", 0.6))
 STAGES = ("load", "fuse", "unfuse", "unload", "ready", "switch")
@@ -271,7 +271,8 @@ def case_name(case):
 
 
 def train_table(case):
-    heads = ("trained", "step, ms", "over PEFT LoRA", "over the frozen pass", "memory above the base, MB", "over PEFT LoRA")
+    rounds = max(len(method["step"]) for method in case["methods"].values())
+    heads = ("trained", f"step, ms ({rounds} rounds)", "over PEFT LoRA", "over the frozen pass", "memory above the base, MB", "over PEFT LoRA")
     lines = [f"| {case_name(case)} | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     for name, method in case["methods"].items():
         ratios = [train_ratio(case, what, name, against) for what, against in (("step", "peft lora"), ("step", "peft frozen"), ("memory", "peft lora"))]

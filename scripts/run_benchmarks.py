@@ -42,34 +42,35 @@ class TrainCase(NamedTuple):
     rank: int  # LoRA's; the sparse methods train r * (in + out) entries a layer
     steps: int  # of a round
     rounds: int
-    ours: tuple  # methods of benchmark_train_step
+    ours: tuple  # methods of benchmark_train_step; "_checkpointed": with gradient checkpointing
     peer: tuple  # methods of benchmark_peft_train.py
 
 
 # PEFT's LoRA, which the others are compared with, is in every case. The ranks are 1 % of the targets.
 ADAPTERS = ("frozen", "lora", "shira", "supertuning", "dora")
+OURS = ("frozen", "shira", "shira_checkpointed")
 MAIN = ("frozen", "lora", "shira")  # of cases with steps of half a minute
 TRAIN = [
-    TrainCase("llama_1024", "float32", 4, 256, 7, 1, 4, ("frozen", "shira", "full"), (*ADAPTERS, "full")),
-    TrainCase("llama_1024", "bfloat16", 4, 256, 7, 1, 4, ("frozen", "shira"), (*ADAPTERS, "full")),
-    TrainCase("llama_1024", "float32", 4, 1024, 7, 1, 2, ("frozen", "shira"), MAIN),
-    TrainCase("llama_1024", "bfloat16", 4, 1024, 7, 1, 3, ("frozen", "shira"), ADAPTERS),
-    TrainCase("llama_2048", "float32", 4, 256, 13, 1, 2, ("frozen", "shira"), ADAPTERS),
-    TrainCase("llama_2048", "bfloat16", 4, 256, 13, 1, 3, ("frozen", "shira"), ADAPTERS),
-    TrainCase("llama_2048", "float32", 4, 1024, 13, 1, 2, ("shira",), MAIN),
-    TrainCase("llama_2048", "bfloat16", 4, 1024, 13, 1, 2, ("shira",), MAIN),
-    TrainCase("unet_like", "float32", 1, 1024, 2, 1, 4, ("frozen", "shira"), (*MAIN[:2], "dora")),
-    TrainCase("unet_like", "bfloat16", 1, 1024, 2, 1, 4, ("frozen", "shira"), (*MAIN[:2], "dora")),
-    TrainCase("unet_like", "float32", 4, 1024, 2, 1, 2, ("frozen", "shira"), MAIN[:2]),
+    TrainCase("llama_1024", "float32", 4, 256, 7, 1, 5, (*OURS, "full"), (*ADAPTERS, "full")),
+    TrainCase("llama_1024", "bfloat16", 4, 256, 7, 1, 5, OURS, (*ADAPTERS, "full")),
+    TrainCase("llama_1024", "float32", 4, 1024, 7, 1, 3, OURS, MAIN),
+    TrainCase("llama_1024", "bfloat16", 4, 1024, 7, 1, 3, OURS, ADAPTERS),
+    TrainCase("llama_2048", "float32", 4, 256, 13, 1, 3, OURS, ADAPTERS),
+    TrainCase("llama_2048", "bfloat16", 4, 256, 13, 1, 3, OURS, ADAPTERS),
+    TrainCase("llama_2048", "float32", 4, 1024, 13, 1, 3, ("shira",), MAIN),
+    TrainCase("llama_2048", "bfloat16", 4, 1024, 13, 1, 3, ("shira",), MAIN),
+    TrainCase("unet_like", "float32", 1, 1024, 2, 1, 5, ("frozen", "shira"), (*MAIN[:2], "dora")),
+    TrainCase("unet_like", "bfloat16", 1, 1024, 2, 1, 5, ("frozen", "shira"), (*MAIN[:2], "dora")),
+    TrainCase("unet_like", "float32", 4, 1024, 2, 1, 3, ("frozen", "shira"), MAIN[:2]),
     TrainCase("unet_like", "bfloat16", 4, 1024, 2, 1, 3, ("frozen", "shira"), MAIN[:2]),
 ]
 QUICK_TRAIN = [
-    TrainCase("llama_tiny", "float32", 2, 16, 2, 2, 2, ("frozen", "shira", "full"), (*ADAPTERS, "full")),
+    TrainCase("llama_tiny", "float32", 2, 16, 2, 2, 2, (*OURS, "full"), (*ADAPTERS, "full")),
     TrainCase("llama_tiny", "bfloat16", 2, 16, 2, 2, 2, ("frozen", "shira"), ("lora",)),
     TrainCase("unet_like_tiny", "float32", 2, 16, 2, 2, 2, ("shira",), ("lora",)),
 ]
 UNET_WIDTHS = {"unet_like": 320, "unet_like_tiny": 32}
-SLOW = {"peft dora": 2}  # rounds
+SLOW = {"peft dora": 3}  # rounds
 FULL = {
     "rounds": {"switch": 5, "model": 5, "inference": 7, "gradient": 5, "model_cuda": 5},
     "train": TRAIN,
@@ -214,7 +215,9 @@ def train_followers(args, case, work):
     peer = [args.python, script, "--shapes", describe(case.model, work), *options]
     ours = [BIN / "benchmark_train_step", "--model", case.model, "--base_model", f"{work}/base", *options]
     commands = {f"peft {method}": [*peer, "--method", method] for method in case.peer}
-    commands |= {f"shira {method}": [*ours, "--method", method] for method in case.ours}
+    for method in case.ours:
+        checkpointed = ["--gradient_checkpointing"] * method.endswith("_checkpointed")
+        commands[f"shira {method}"] = [*ours, "--method", method.removesuffix("_checkpointed"), *checkpointed]
     followers, facts = {}, {}
     for name, command in commands.items():
         # All train the weights of the first.
@@ -233,7 +236,7 @@ def run_train_case(args, case, rounds):
     peer = {package: facts[f"peft {case.peer[0]}"][package] for package in ("peft", "transformers", "torch", "attention")}
     results = {}
     for name in sorted(measured, key=lambda name: name.startswith("peft")):  # ours first
-        values, method = measured[name], name.split()[1]
+        values, method = measured[name], name.split()[1].removesuffix("_checkpointed")
         values |= values.pop(method)
         results[name] = {what: facts[name][what] for what in ("trained", "first_loss")} | values
     for key in ("trained", "first_loss", "mask"):

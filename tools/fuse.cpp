@@ -30,8 +30,11 @@ void print_report(const FusedAdapter& fused, const FuseFlags& flags) {
     return;
   }
   std::cout << "fused " << flags.model.adapters.size() << " adapters in " << flags.output << ": "
-            << fused.adapter.nnz() << " entries in " << tensors << " tensors, of which "
-            << fused.overlaps << " are in more than one adapter\n";
+            << fused.adapter.nnz() << " entries in " << fused.adapter.tensors.size()
+            << " tensors, of which " << fused.overlaps << " are in more than one adapter";
+  if (!fused.adapter.whole.empty())
+    std::cout << "; " << fused.adapter.whole.size() << " whole tensors";
+  std::cout << "\n";
 }
 
 void fuse(const FuseFlags& flags) {

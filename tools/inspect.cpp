@@ -44,6 +44,8 @@ Json describe_adapter(const std::filesystem::path& directory) {
   }
   add_whole_changes(adapter, tensors);
   const auto bytes = std::filesystem::file_size(directory / "adapter_model.safetensors");
+  std::int64_t entries = std::max<std::int64_t>(adapter.nnz(), 1);
+  for (const auto& [name, tensor] : adapter.whole) entries += tensor.numel();
   return {{"kind", "adapter"},
           {"value_kind", adapter.kind == ValueKind::kWeights ? "weights" : "deltas"},
           {"mask_type", adapter.mask_type},
@@ -51,8 +53,7 @@ Json describe_adapter(const std::filesystem::path& directory) {
           {"base_dtype", torch_dtype_name(adapter.base_dtype)},
           {"nnz", adapter.nnz()},
           {"bytes", bytes},
-          {"bytes_per_entry", static_cast<double>(bytes) /
-                                  static_cast<double>(std::max<std::int64_t>(adapter.nnz(), 1))},
+          {"bytes_per_entry", static_cast<double>(bytes) / static_cast<double>(entries)},
           {"tensors", tensors}};
 }
 

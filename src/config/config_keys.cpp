@@ -76,7 +76,7 @@ KeyGroup factor_keys() {
   return {"LoRA and DoRA",
           {{.name = "lora_r",
             .field = &Run::lora_r,
-            .allowed = {.at_least = 1, .at_most = 1e6},
+            .allowed = {.at_least = 1, .at_most = 16384},
             .about = "rank of the factors of lora, dora and wm_dora"},
            {.name = "lora_alpha",
             .field = &Run::lora_alpha,

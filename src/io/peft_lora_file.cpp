@@ -68,7 +68,7 @@ void add_unsupported_values(const ordered_json& config, std::vector<std::string>
   const bool keeps_base =  // pissa, olora, corda, loftq, ... move a part of the base into A and B
       !init.is_string() || init == "gaussian" || init == "eva" || init == "orthogonal";
   if (!keeps_base) {
-    settings.push_back(detail::concat("\"init_lora_weights\": ", detail::quote(init.dump()),
+    settings.push_back(detail::concat("\"init_lora_weights\": ", init.dump(),
                                       ", which changes the base (PEFT can save such an adapter "
                                       "for the unchanged one: "
                                       "path_initial_model_for_weight_conversion)"));

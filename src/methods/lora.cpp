@@ -57,7 +57,16 @@ void check_fits(const LayerTarget& target, const LoraTensor& factors) {
   const torch::Tensor& weight = target.layer->weight;
   SHIRA_CHECK(ShapeError, weight.sizes() == at::IntArrayRef(weight_shape(factors)),
               target.parameter_name(), " is ", weight.sizes(), ", its LoRA factors are for ",
-              at::IntArrayRef(weight_shape(factors)), ".");
+              at::IntArrayRef(weight_shape(factors)), ". Is the adapter for another base?");
+}
+
+/// ConfigError for rows of zeros, whose direction DoRA cannot keep: it divides by their norm.
+void check_rows(const std::string& name, const torch::Tensor& norms) {
+  const torch::Tensor rows = (norms == 0).nonzero();
+  SHIRA_CHECK(ConfigError, rows.size(0) == 0, name, ": ", rows.size(0),
+              " rows are zeros, the first is row ", rows[0].item<std::int64_t>(),
+              ": DoRA cannot scale them. Leave this layer out of target_modules, or train with "
+              "adapter: lora or shira.");
 }
 
 }  // namespace
@@ -124,7 +133,10 @@ LoraTensor initial_factors(const std::string& name, const torch::Tensor& weight,
                      zero_factor(options.r, weight),
                      scaling_of(options),
                      {}};
-  if (options.use_dora) factors.magnitude = dora_norms(factors, weight);
+  if (options.use_dora) {
+    factors.magnitude = dora_norms(factors, weight);
+    check_rows(name, factors.magnitude);
+  }
   return factors;
 }
 

@@ -1,6 +1,8 @@
 // The weight itself never requires a gradient.
 #include "packed_layer.h"
 
+#include <shira/nn/once_differentiable.h>
+
 #include <torch/csrc/autograd/custom_function.h>
 
 namespace shira::detail {
@@ -21,6 +23,7 @@ class PackedFunction : public torch::autograd::Function<PackedFunction> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    nn::check_once_differentiable("packed SHiRA");
     const variable_list saved = context->get_saved_variables();
     const auto& layer = *reinterpret_cast<const nn::Layer*>(context->saved_data["layer"].toInt());
     const torch::Tensor &input = saved[0], &indices = saved[2], &grad = grads[0];

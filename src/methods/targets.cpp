@@ -61,8 +61,8 @@ void check_not_shared(const torch::nn::Module& model, const LayerTarget& target)
         ConfigError, !same || parameter.key() == mine, "target_modules: ", mine,
         " is the same tensor as ", parameter.key(),
         " (tied weights): an adapter of one would change the other, and packed training, grad "
-        "and snip cannot tell them apart. Leave it out, or use shira_training: hooks with "
-        "another mask, or adapter: full.");
+        "and snip cannot tell them apart. Leave it out, or train it by adapter: full, or by "
+        "adapter: shira with shira_training: hooks and another mask.");
   }
 }
 

@@ -2,6 +2,7 @@
 // either; its graph is then dropped, and a function that can make it again takes its place. That
 // function needs an input that requires a gradient even where `input` does not: an empty anchor.
 #include <shira/nn/checkpoint.h>
+#include <shira/nn/once_differentiable.h>
 
 #include <ATen/Context.h>
 #include <ATen/Functions.h>
@@ -66,6 +67,7 @@ class CheckpointFunction : public torch::autograd::Function<CheckpointFunction> 
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    check_once_differentiable("checkpoint");
     const auto capsule = context->saved_data["rerun"].toCapsule();
     const auto& rerun = static_cast<const Rerun&>(*capsule);
     const torch::Tensor input =

@@ -3,6 +3,7 @@
 
 #include <shira/kernels/rms_norm.h>
 #include <shira/nn/layers.h>
+#include <shira/nn/once_differentiable.h>
 #include <shira/sparse/tensor_file.h>
 
 #include <ATen/Functions.h>
@@ -33,6 +34,7 @@ class RmsNormFunction : public torch::autograd::Function<RmsNormFunction> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    check_once_differentiable("RmsNorm");
     const variable_list saved = context->get_saved_variables();
     const torch::Tensor &input = saved[0], &weight = saved[1], grad = grads[0].contiguous();
     torch::Tensor input_grad = at::empty_like(input);

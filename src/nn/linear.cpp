@@ -1,7 +1,8 @@
 // A frozen weight has its own autograd function: its products are fast_linear's.
 #include <shira/base/error.h>
-#include <shira/nn/fast_linear.h>
 #include <shira/nn/linear.h>
+#include <shira/nn/once_differentiable.h>
+#include <shira/sparse/fast_linear.h>
 #include <shira/sparse/sampled_weight_grad.h>
 
 #include <ATen/Functions.h>
@@ -33,6 +34,7 @@ class FrozenLinearFunction : public torch::autograd::Function<FrozenLinearFuncti
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    check_once_differentiable("Linear");
     const torch::Tensor weight = context->get_saved_variables()[0];
     return {fast_linear(grads[0], weight.t()), {}, {}};
   }

@@ -5,8 +5,9 @@
 
 #include <shira/base/error.h>
 #include <shira/kernels/cross_entropy.h>
-#include <shira/nn/fast_linear.h>
 #include <shira/nn/linear_cross_entropy.h>
+#include <shira/nn/once_differentiable.h>
+#include <shira/sparse/fast_linear.h>
 #include <shira/sparse/tensor_file.h>
 
 #include <ATen/Functions.h>
@@ -67,6 +68,7 @@ class LinearCrossEntropyFunction : public torch::autograd::Function<LinearCrossE
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    check_once_differentiable("linear_cross_entropy");
     const torch::Tensor hidden_grad = context->get_saved_variables()[0];
     return {hidden_grad * grads[0], {}, {}, {}};  // a scalar of float32 does not widen the dtype
   }
@@ -80,6 +82,10 @@ torch::Tensor linear_cross_entropy(const torch::Tensor& hidden, const torch::Ten
               hidden.dim() == 2 && labels.dim() == 1 && labels.size(0) == hidden.size(0),
               "linear_cross_entropy: got hidden of ", hidden.sizes(), " and labels of ",
               labels.sizes(), ", expected (rows, dim) and (rows)");
+  SHIRA_CHECK(
+      Error, !(at::GradMode::is_enabled() && weight.requires_grad()),
+      "linear_cross_entropy: the weight requires a gradient, and this makes none. Freeze it, "
+      "or use at::cross_entropy_loss on logits.");
   const bool with_grad = at::GradMode::is_enabled() && hidden.requires_grad();
   return LinearCrossEntropyFunction::apply(hidden.contiguous(), weight, labels.contiguous(),
                                            with_grad);

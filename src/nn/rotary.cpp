@@ -3,6 +3,7 @@
 #include "float_kernels.h"
 
 #include <shira/kernels/rotary.h>
+#include <shira/nn/once_differentiable.h>
 #include <shira/nn/rotary.h>
 #include <shira/sparse/tensor_file.h>
 
@@ -54,6 +55,7 @@ class RotaryFunction : public torch::autograd::Function<RotaryFunction> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    check_once_differentiable("apply_rotary");
     const variable_list saved = context->get_saved_variables();
     return {rotated(grads[0].contiguous(), saved[0], saved[1], Turn::kBack), {}, {}};
   }

@@ -2,6 +2,7 @@
 #include "float_kernels.h"
 
 #include <shira/kernels/silu_product.h>
+#include <shira/nn/once_differentiable.h>
 #include <shira/nn/silu_product.h>
 #include <shira/sparse/tensor_file.h>
 
@@ -26,6 +27,7 @@ class SiluProductFunction : public torch::autograd::Function<SiluProductFunction
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    check_once_differentiable("silu_product");
     const variable_list saved = context->get_saved_variables();
     const torch::Tensor &gate = saved[0], &up = saved[1], grad = grads[0].contiguous();
     torch::Tensor gate_grad = at::empty_like(gate), up_grad = at::empty_like(up);

@@ -5,7 +5,9 @@
 // gradient is never rounded to bfloat16.
 #include "index_span.h"
 
+#include <shira/base/error.h>
 #include <shira/kernels/sampled_product.h>
+#include <shira/sparse/fast_linear.h>
 #include <shira/sparse/sampled_weight_grad.h>
 #include <shira/sparse/tensor_file.h>
 
@@ -126,7 +128,7 @@ torch::Tensor dense_weight_grad(const torch::Tensor& grad, const torch::Tensor& 
 #if SHIRA_MM_HAS_OUT_DTYPE
   if (grad.is_cuda() && grad.element_size() == 2) return at::mm(grad.t(), input, dtype);
 #endif
-  return at::mm(grad.to(dtype).t(), input.to(dtype));
+  return fast_linear(grad.to(dtype).t(), input.to(dtype).t());
 }
 
 torch::Tensor dense_convolution_grad(const ConvolutionShape& shape, const torch::Tensor& grad,
@@ -142,6 +144,12 @@ torch::Tensor dense_convolution_grad(const ConvolutionShape& shape, const torch:
 
 torch::Tensor sampled_weight_grad(const torch::Tensor& grad, const torch::Tensor& input,
                                   const torch::Tensor& indices) {
+  SHIRA_CHECK(ShapeError,
+              grad.dim() == 2 && input.dim() == 2 && grad.size(0) == input.size(0) &&
+                  indices.is_contiguous(),
+              "[sampled_weight_grad] got grad of ", grad.sizes(), ", input of ", input.sizes(),
+              " and indices of strides ", indices.strides(),
+              ". Expected (T, out), (T, in) and contiguous indices.");
   if (!has_kernel(grad, input) || is_dense(indices, grad.size(1) * input.size(1))) {
     return dense_then_gather(grad, input, indices);
   }

@@ -247,6 +247,17 @@ TEST(Lora, RefusesAFloat16Base) {
   EXPECT_EQ(model.layer->plug, nullptr);
 }
 
+TEST(Lora, OfDoraRefusesARowOfZeros) {
+  Tensor weight = torch::ones({4, 5});
+  weight[2].zero_();
+  OneLayer model(weight);
+  const auto train = [&](bool use_dora) {
+    LoraTraining(select_targets(model, {"layer"}), {.use_dora = use_dora});
+  };
+  train(false);
+  expect_error<ConfigError>([&] { train(true); }, {"layer.weight", "row 2", "adapter: lora"});
+}
+
 TEST(Lora, RefusesFactorsOfAnotherModel) {
   OneLayer model(torch::zeros({2, 3}));
   expect_error<ShapeError>([&] { LoraTraining(model, adapter_of(half_of_rank_one())); },

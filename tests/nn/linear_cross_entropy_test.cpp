@@ -100,6 +100,13 @@ TEST(LinearCrossEntropy, RecordsNothingWithoutAGradientToGive) {
   EXPECT_FALSE(linear_cross_entropy(trained, head.weight, head.labels).requires_grad());
 }
 
+TEST(LinearCrossEntropy, RefusesAWeightThatIsTrained) {
+  Head head(3, torch::kFloat32);
+  head.weight.requires_grad_();
+  expect_error<Error>([&] { linear_cross_entropy(head.hidden, head.weight, head.labels); },
+                      {"weight requires a gradient"});
+}
+
 TEST(LinearCrossEntropy, RefusesLabelsThatDoNotFit) {
   const Head head(3, torch::kFloat32);
   const auto call = [&](const torch::Tensor& labels) {

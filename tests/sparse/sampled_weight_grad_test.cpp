@@ -1,4 +1,7 @@
 // The gradient of masked entries against the dense product in float64.
+#include "io/expect_error.h"
+
+#include <shira/base/error.h>
 #include <shira/sparse/mask_builders.h>
 #include <shira/sparse/sampled_weight_grad.h>
 #include <shira/sparse/tensor_file.h>
@@ -54,6 +57,16 @@ TEST(SampledWeightGrad, TakesRowsThatAreMaskedWhole) {
   dense[2][3] = true;
   expect_grads(SparseMask::from_dense(at::cat({dense, at::zeros({15, 4}, torch::kBool)})), 9,
                torch::kFloat32);
+}
+
+TEST(SampledWeightGrad, RefusesOperandsThatDoNotBelongTogether) {
+  const torch::Tensor indices = at::arange(0, 12, torch::kInt32);
+  expect_error<ShapeError>(
+      [&] { sampled_weight_grad(at::ones({5, 4}), at::ones({3, 6}), indices); },
+      {"[5, 4]", "[3, 6]", "(T, out)"});
+  expect_error<ShapeError>(
+      [&] { sampled_weight_grad(at::ones({5, 4}), at::ones({5, 6}), indices.slice(0, 0, 12, 2)); },
+      {"contiguous"});
 }
 
 TEST(SampledWeightGrad, TakesOperandsThatAreNotContiguous) {

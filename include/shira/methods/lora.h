@@ -32,7 +32,7 @@ struct LoraOptions {
 /// The factors that training starts with, float32 (float64 for a float64 weight): A uniform between
 /// -1 / sqrt(in) and 1 / sqrt(in), as PEFT's kaiming_uniform(sqrt(5)) has it, from the Philox
 /// stream of (seed, "<name>.lora_A"); B zero; DoRA's magnitudes the norms of the weight's rows.
-/// `name` is the weight's own.
+/// `name` is the weight's own. ConfigError for DoRA on a weight with a row of zeros.
 SHIRA_API LoraTensor initial_factors(const std::string& name, const torch::Tensor& weight,
                                      const LoraOptions& options);
 

@@ -20,8 +20,9 @@ SHIRA_API torch::Tensor dense_convolution_grad(const ConvolutionShape& shape,
                                                const torch::Tensor& input);
 
 /// dv[k] = sum_t grad[t, row_k] * input[t, col_k] for the flat positions `indices` (nnz) of a
-/// weight (out, in), as indices_for has them; `grad` (T, out), `input` (T, in). Accumulated and
-/// returned in float32 (float64 for float64 operands).
+/// weight (out, in), as indices_for has them (ascending, none twice, contiguous); `grad` (T, out),
+/// `input` (T, in). Accumulated and returned in float32 (float64 for float64 operands). ShapeError
+/// for operands of different T.
 SHIRA_API torch::Tensor sampled_weight_grad(const torch::Tensor& grad, const torch::Tensor& input,
                                             const torch::Tensor& indices);
 

@@ -5,7 +5,7 @@
 
 #include <torch/types.h>
 
-namespace shira::nn {
+namespace shira {
 
 /// input W^T + b, rounded to the operands' dtype: `input` (..., in), `weight` (out, in), `bias`
 /// (out) or undefined. Like at::linear, without a gradient (for autograd functions), and faster on
@@ -14,4 +14,4 @@ namespace shira::nn {
 SHIRA_API torch::Tensor fast_linear(const torch::Tensor& input, const torch::Tensor& weight,
                                     const torch::Tensor& bias = {});
 
-}  // namespace shira::nn
+}  // namespace shira

@@ -1,11 +1,11 @@
 // A product by whatever routine is chosen, against float64.
-#include <shira/nn/fast_linear.h>
+#include <shira/sparse/fast_linear.h>
 
 #include <ATen/Functions.h>
 
 #include <gtest/gtest.h>
 
-namespace shira::nn {
+namespace shira {
 namespace {
 
 class FastLinear : public testing::TestWithParam<torch::ScalarType> {};
@@ -41,4 +41,4 @@ INSTANTIATE_TEST_SUITE_P(Dtypes, FastLinear,
                                          torch::kFloat16));
 
 }  // namespace
-}  // namespace shira::nn
+}  // namespace shira

@@ -2,7 +2,7 @@
 // Intel's; oneDNN, in the same library, uses AVX-512 on all of them: 2.2 times as fast on a Zen 5.
 // at::linear takes oneDNN for reduced precision only; the operator that torch.compile calls always.
 #include <shira/base/error.h>
-#include <shira/nn/fast_linear.h>
+#include <shira/sparse/fast_linear.h>
 
 #include <ATen/Functions.h>
 #include <ATen/Version.h>
@@ -10,7 +10,7 @@
 
 #include <optional>
 
-namespace shira::nn {
+namespace shira {
 namespace {
 
 /// Below this many rows reading the 16-bit weight once beats converting it.
@@ -88,4 +88,4 @@ torch::Tensor fast_linear(const torch::Tensor& input, const torch::Tensor& weigh
       .to(weight.scalar_type());
 }
 
-}  // namespace shira::nn
+}  // namespace shira
