@@ -42,8 +42,8 @@ TEST(OnceDifferentiable, IsWhatLayersAre) {
 
 TEST(OnceDifferentiable, IsTheLossOfAHead) {
   const Tensor weight = at::randn({5, 8}), labels = at::arange(3);
-  expect_one_derivative(
-      [&](const Tensor& x) { return linear_cross_entropy(x, weight, labels); }, {3, 8});
+  expect_one_derivative([&](const Tensor& x) { return linear_cross_entropy(x, weight, labels); },
+                        {3, 8});
 }
 
 TEST(OnceDifferentiable, IsTheRotaryEmbedding) {
