@@ -9,6 +9,7 @@ and replaces what stands between the two "figures" comments of the page DIR.md, 
 """
 
 import argparse
+import itertools
 import json
 import pathlib
 from statistics import median
@@ -161,12 +162,13 @@ def inference_targets(result):
 
 def train_targets(cases):
     lines = []
-    for dtype in ("float32", "bfloat16"):
+    for family, dtype in itertools.product(("llama", "unet"), ("float32", "bfloat16")):
+        chosen = [case for case in cases if case["facts"]["dtype"] == dtype and case["facts"]["model"].startswith(family)]
         for what, against, target in TRAIN_TARGETS:
-            ratios = [train_ratio(case, what, "shira shira", against) for case in cases if case["facts"]["dtype"] == dtype]
+            ratios = [train_ratio(case, what, "shira shira", against) for case in chosen]
             if ratios := [ratio for ratio in ratios if ratio is not None]:
                 title = {"step": "a training step's time", "memory": "a training step's memory above the base"}[what]
-                shapes = f"{len(ratios)} shape{'s' * (len(ratios) > 1)}"
+                shapes = f"{len(ratios)} {family} shape{'s' * (len(ratios) > 1)}"
                 measured = f"{min(ratios):.2f}x to {max(ratios):.2f}x"
                 lines.append(row(f"{title}, {dtype}, {shapes}", trained_name(against), f"<= {target}x", measured, max(ratios) <= target))
     return lines

@@ -26,7 +26,7 @@ namespace shira {
 namespace {
 
 /// Above this share of the entries the dense product wins.
-constexpr double kDenseShare = 0.4;
+constexpr double kDenseShare = 0.25;
 
 using Indices = std::span<const std::int32_t>;
 
