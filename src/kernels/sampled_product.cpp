@@ -83,21 +83,14 @@ void transpose_as(const TokenBlock& block, std::int64_t begin, std::int64_t end,
 #if HWY_TARGET != HWY_SCALAR
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(Floats()));
   const std::int64_t vector_end = begin + (end - begin) / lanes * lanes;
-  const std::int64_t whole = block.count / 4 * 4;
-  while (t < whole) {
-    // A feature's tokens [t, line_end) are one cache line, which is completed while it is near.
-    const std::int64_t line_end = std::min(t + 16, whole);
+  for (; t + 4 <= block.count; t += 4) {
+    const T* from = tokens + t * width;
     for (std::int64_t i = begin; i < vector_end; i += lanes) {
-      for (std::int64_t four = t; four < line_end; four += 4) {
-        transpose_four(tokens + four * width + i, width, out + i * stride + four, stride);
-      }
+      transpose_four(from + i, width, out + i * stride + t, stride);
     }
     for (std::int64_t i = vector_end; i < end; ++i) {
-      for (std::int64_t j = t; j < line_end; ++j) {
-        out[i * stride + j] = as_float(tokens[j * width + i]);
-      }
+      for (std::int64_t j = 0; j < 4; ++j) out[i * stride + t + j] = as_float(from[j * width + i]);
     }
-    t = line_end;
   }
 #endif
   for (; t < stride; ++t) {
