@@ -65,24 +65,23 @@ struct Options {
 struct Task {
   std::shared_ptr<torch::nn::Module> model;
   std::vector<std::string> targets;
-  Tensor first_norm;  // the weight of the first norm that has layers to be trained before it
+  Tensor first_norm;  // the weight of the first norm
   std::unique_ptr<shira::Objective> objective;
   shira::Batch batch;
 };
 
-Tensor random_tensor(const Options& options, at::IntArrayRef shape) {
-  torch::NoGradGuard no_grad;
+shira::ParameterSource random_source(const Options& options) {
   const auto kind = torch::TensorOptions(options.scalar_type()).device(options.device);
-  const Tensor tensor = at::empty(shape, kind);
-  return shape.size() == 1 ? tensor.fill_(1) : tensor.normal_(0, 0.02);  // norms are ones
+  return [kind](const std::string&, at::IntArrayRef shape) {
+    torch::NoGradGuard no_grad;
+    const Tensor tensor = at::empty(shape, kind);
+    return shape.size() == 1 ? tensor.fill_(1) : tensor.normal_(0, 0.02);  // norms are ones
+  };
 }
 
 shira::Llama make_llama(const Options& options) {
   if (options.base_model.empty()) {
-    const auto source = [&](const std::string&, at::IntArrayRef shape) {
-      return random_tensor(options, shape);
-    };
-    return shira::Llama(llama_config(options.model), source);
+    return shira::Llama(llama_config(options.model), random_source(options));
   }
   const auto everything = [](const std::string&) { return true; };  // not mapped
   shira::Llama model = shira::load_llama(options.base_model,
@@ -107,10 +106,7 @@ Task llama_task(const Options& options) {
 
 std::shared_ptr<UnetLike> make_unet(const Options& options, std::int64_t width) {
   if (options.base_model.empty()) {
-    const auto source = [&](const std::string&, at::IntArrayRef shape) {
-      return random_tensor(options, shape);
-    };
-    return std::make_shared<UnetLike>(source, width);
+    return std::make_shared<UnetLike>(random_source(options), width);
   }
   const shira::CheckpointFiles files(options.base_model);
   const auto source = [&](const std::string& name, at::IntArrayRef) {

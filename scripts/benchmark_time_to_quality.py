@@ -23,7 +23,6 @@ import os
 import pathlib
 import re
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -67,9 +66,7 @@ def story_records(stories):
 
 def make_stories(folder, kilobytes):
     """(text file, file of Alpaca records) of our own stories"""
-    script = ROOT / "scripts" / "make_demo_data.py"
-    command = [sys.executable, script, folder, "--style", "pirate", "--train_kb", kilobytes]
-    subprocess.run([*map(str, command)], check=True, stdout=subprocess.DEVNULL)
+    experiment.make_data("make_demo_data.py", folder, "--style", "pirate", "--train_kb", kilobytes)
     text, records = folder / "pirate_train.txt", folder / "pirate_records.json"
     records.write_text(json.dumps([*story_records(text.read_text().split("\n\n"))]))
     return text, records
@@ -281,16 +278,8 @@ def parse_arguments():
     shared = pathlib.Path(os.environ.get("SHIRA_SHARED", ROOT.parent / "shared"))
     parser.add_argument("--only", type=lambda text: text.split(","), default=["shakespeare", "alpaca"])
     parser.add_argument("--data", type=pathlib.Path, default=shared / "data", help="folder of the real data")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "benchmarks" / "time_to_quality.json")
-    parser.add_argument("--quick", action="store_true", help="a few steps on our own stories; needs --out")
-    args = parser.parse_args()
-    if args.quick and args.out == parser.get_default("out"):
-        parser.error("--quick needs --out: its figures say nothing and must not replace the page's")
-    args.python = ROOT / ".venv" / "bin" / "python"
-    if not args.python.exists():
-        args.python = pathlib.Path(sys.executable)
-    return args
+    out = ROOT / "docs" / "benchmarks" / "time_to_quality.json"
+    return experiment.parse_benchmark(parser, out, "a few steps on our own stories; needs --out")
 
 
 def main():

@@ -9,6 +9,7 @@ import re
 import shutil
 import statistics
 import subprocess
+import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -68,6 +69,12 @@ def write_whole(path, text):
     temporary.rename(path)
 
 
+def make_data(script, folder, *flags):
+    """Lets one of our generators (make_demo_data.py, make_quiz_data.py) write its files into the folder."""
+    command = [sys.executable, ROOT / "scripts" / script, folder, *flags]
+    subprocess.run([*map(str, command)], check=True, stdout=subprocess.DEVNULL)
+
+
 def split_text(path, folder):
     """(training file, held-out file): the last tenth of the lines is held out."""
     text = path.read_text()
@@ -81,6 +88,20 @@ def split_text(path, folder):
 def processor():
     names = re.findall(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     return names[0] if names else platform.machine()
+
+
+def parse_benchmark(parser, out, quick_help):
+    """The parsed arguments of a benchmark with its peers: --threads, --out, --quick, and `python`, which has the peers' packages."""
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--out", type=pathlib.Path, default=out)
+    parser.add_argument("--quick", action="store_true", help=quick_help)
+    args = parser.parse_args()
+    if args.quick and args.out == out:
+        parser.error("--quick needs --out: its figures say nothing and must not replace the page's")
+    args.python = ROOT / ".venv" / "bin" / "python"
+    if not args.python.exists():
+        args.python = pathlib.Path(sys.executable)
+    return args
 
 
 def numbers(text):

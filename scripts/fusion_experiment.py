@@ -19,7 +19,6 @@ import functools
 import itertools
 import json
 import pathlib
-import subprocess
 import sys
 
 import experiment
@@ -84,8 +83,7 @@ def make_data(plan, seed):
     folder = data_file(plan, seed, "any", "train").parent
     sizes = ("--train_kb", plan.train_kb, "--heldout_kb", plan.heldout_kb, "--seed", seed)
     for script in ("make_demo_data.py", "make_quiz_data.py"):
-        command = [sys.executable, ROOT / "scripts" / script, folder, *sizes]
-        subprocess.run([*map(str, command)], check=True, stdout=subprocess.DEVNULL)
+        experiment.make_data(script, folder, *sizes)
 
 
 @functools.cache

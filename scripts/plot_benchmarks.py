@@ -16,9 +16,9 @@ from statistics import median
 
 import plot_time_to_quality
 import plot_weight_gradient
+from experiment import ROOT, fill_page
 from plot_common import machine_line, ms, percent, plt, save, set_axes, times, with_spread
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- figures: made by scripts/plot_benchmarks.py -->", "<!-- end of figures -->"
 # Okabe and Ito's colours, told apart by the colour-blind too; markers tell the lines apart in grey.
@@ -479,13 +479,6 @@ def sections(directory, switching, models, inference, gradient, train, quality, 
         yield from plot_time_to_quality.section(quality, directory, plt)
 
 
-def fill_page(page, text):
-    template = page if page.exists() else PAGE
-    before, rest = template.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
-
-
 def read(path):
     return json.loads(path.read_text()) if path.exists() else None
 
@@ -504,7 +497,7 @@ def main():
     quality = read(directory / "time_to_quality.json") or []
     models_cuda = read(directory / "model_cuda.json")
     parts = sections(directory, switching, models, inference, gradient, train, quality, models_cuda)
-    fill_page(directory.with_suffix(".md"), "\n\n".join(parts))
+    fill_page(directory.with_suffix(".md"), BEGIN, END, "\n\n".join(parts), PAGE)
 
 
 if __name__ == "__main__":

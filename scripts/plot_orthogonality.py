@@ -15,8 +15,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from experiment import ROOT, fill_page
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- tables: made by scripts/plot_orthogonality.py -->", "<!-- end of tables -->"
 # Okabe and Ito's colours, told apart by the colour-blind too; markers tell the lines apart in grey.
 LOOKS = {
@@ -118,12 +118,9 @@ def seeds_table(kinds):
 
 
 def replace_tables(page, kinds, measured):
-    text = page.read_text()
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
     where = f"Measured on {measured['date']}: {measured['machine']}."
     parts = [where, *(table(kinds, quantity) for quantity in QUANTITIES), seeds_table(kinds)]
-    page.write_text(before + BEGIN + "\n\n" + "\n\n".join(parts) + "\n\n" + END + after)
+    fill_page(page, BEGIN, END, "\n\n".join(parts))
 
 
 def main():

@@ -22,7 +22,6 @@ import dataclasses
 import datetime
 import functools
 import pathlib
-import subprocess
 import sys
 
 import experiment
@@ -91,9 +90,7 @@ def data_files(plan, task, seed):
         return experiment.split_text(plan.text, folder)
     folder = plan.out / "data" / f"seed{seed}"
     sizes = ("--train_kb", plan.train_kb, "--heldout_kb", plan.heldout_kb, "--seed", seed)
-    script = ROOT / "scripts" / "make_demo_data.py"
-    command = [sys.executable, script, folder, "--style", task, *sizes]
-    subprocess.run([*map(str, command)], check=True, stdout=subprocess.DEVNULL)
+    experiment.make_data("make_demo_data.py", folder, "--style", task, *sizes)
     return folder / f"{task}_train.txt", folder / f"{task}_heldout.txt"
 
 

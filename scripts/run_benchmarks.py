@@ -19,12 +19,13 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 import time
 from typing import NamedTuple
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+import experiment
+from experiment import ROOT
+
 BIN = ROOT / "build" / "bin"
 PARTS = ("switch", "model", "inference", "gradient", "train", "quality", "model_cuda")
 
@@ -276,18 +277,10 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", type=lambda text: text.split(","), default=PARTS[:-1])
     parser.add_argument("--rounds", type=int, help="of every part, instead of 2 to 7")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "benchmarks")
-    parser.add_argument("--quick", action="store_true", help="small models; needs --out")
     parser.add_argument("--no_build", action="store_true")
-    args = parser.parse_args()
+    args = experiment.parse_benchmark(parser, ROOT / "docs" / "benchmarks", "small models; needs --out")
     if unknown := set(args.only) - set(PARTS):
         parser.error(f"--only: no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    if args.quick and args.out == parser.get_default("out"):
-        parser.error("--quick needs --out: its figures say nothing and must not replace the page's")
-    args.python = ROOT / ".venv" / "bin" / "python"
-    if not args.python.exists():
-        args.python = pathlib.Path(sys.executable)
     return args
 
 

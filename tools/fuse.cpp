@@ -19,8 +19,8 @@ struct FuseFlags {
 };
 
 void print_report(const FusedAdapter& fused, const FuseFlags& flags) {
-  const auto tensors = fused.adapter.tensors.size() + fused.adapter.whole.size();
   if (flags.json) {
+    const auto tensors = fused.adapter.tensors.size() + fused.adapter.whole.size();
     const nlohmann::ordered_json object = {{"output", flags.output},
                                            {"adapters", flags.model.adapters.size()},
                                            {"tensors", tensors},
@@ -32,8 +32,9 @@ void print_report(const FusedAdapter& fused, const FuseFlags& flags) {
   std::cout << "fused " << flags.model.adapters.size() << " adapters in " << flags.output << ": "
             << fused.adapter.nnz() << " entries in " << fused.adapter.tensors.size()
             << " tensors, of which " << fused.overlaps << " are in more than one adapter";
-  if (!fused.adapter.whole.empty())
+  if (!fused.adapter.whole.empty()) {
     std::cout << "; " << fused.adapter.whole.size() << " whole tensors";
+  }
   std::cout << "\n";
 }
 

@@ -58,6 +58,17 @@ class Result:
         return value
 
 
+def run_script(script, *args):
+    """Runs a Python script that calls SHIRA_BIN."""
+    return subprocess.run(
+        [sys.executable, str(script), *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=800,
+        env=os.environ | {"SHIRA_BIN": str(SHIRA_BIN)},
+    )
+
+
 def run_shira(*args, check=True, stdin=None, timeout=TIMEOUT, env=None):
     """Runs the program; whatever it is given, it must end by itself with one of its exit codes."""
     if not SHIRA_BIN.is_file():

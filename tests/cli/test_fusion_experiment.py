@@ -3,29 +3,16 @@
 import importlib.util
 import json
 import math
-import os
 import re
-import subprocess
-import sys
 
 import plot_fusion
 import pytest
-from conftest import SHIRA_BIN, SOURCE_DIR, run_json, run_shira
+from conftest import SOURCE_DIR, run_json, run_script, run_shira
 
 SCRIPT = SOURCE_DIR / "scripts" / "fusion_experiment.py"
 BASE = SOURCE_DIR / "assets" / "tiny-llama"
 METHODS = ("wm, same entries", "wm, bands", "struct, shifted rows")
 TASKS = ("pirate", "robot", "quiz")
-
-
-def run_script(script, *args):
-    return subprocess.run(
-        [sys.executable, str(script), *map(str, args)],
-        capture_output=True,
-        text=True,
-        timeout=800,
-        env=os.environ | {"SHIRA_BIN": str(SHIRA_BIN)},
-    )
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,11 @@
 """scripts/quality_experiment.py --quick: every method trained, compared and shown; what holds however short the training."""
 
 import json
-import os
-import subprocess
-import sys
 
 import plot_quality
 import pytest
 import quality_experiment
-from conftest import SHIRA_BIN, SOURCE_DIR
+from conftest import SOURCE_DIR, run_script
 
 SCRIPT = SOURCE_DIR / "scripts" / "quality_experiment.py"
 MASKS = ("struct", "rand", "wm", "grad", "snip")
@@ -22,14 +19,8 @@ SHAKESPEARE = "\n".join(
 )
 
 
-def run_script(*args):
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), "--quick", "--threads", "1", *map(str, args)],
-        capture_output=True,
-        text=True,
-        timeout=800,
-        env=os.environ | {"SHIRA_BIN": str(SHIRA_BIN)},
-    )
+def run_quick(*args):
+    return run_script(SCRIPT, "--quick", "--threads", 1, *args)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +28,7 @@ def quick(tmp_path_factory):
     """The folder of one quick run, which holds text.txt, out and page.md."""
     folder = tmp_path_factory.mktemp("quality")
     (folder / "text.txt").write_text(SHAKESPEARE)
-    result = run_script(*flags(folder))
+    result = run_quick(*flags(folder))
     assert result.returncode == 0, result.stderr
     return folder
 
@@ -75,7 +66,7 @@ def test_a_run_that_exists_is_not_repeated_and_gives_the_same_results(quick, res
     assert len(runs) == 2 * 8 * 2
     again = next(iter(runs))
     again.unlink()  # as if it had been broken off
-    assert run_script(*flags(quick)).returncode == 0
+    assert run_quick(*flags(quick)).returncode == 0
     assert {path for path in runs if path.stat().st_mtime_ns != runs[path]} == {again}
     assert json.loads((quick / "out" / "results.json").read_text())["tasks"] == results["tasks"]
 
@@ -103,6 +94,6 @@ def test_differences_from_lora_are_taken_seed_by_seed():
 
 
 def test_quick_figures_cannot_replace_the_page():
-    result = run_script("--page", SOURCE_DIR / "docs" / "results.md")
+    result = run_quick("--page", SOURCE_DIR / "docs" / "results.md")
     assert result.returncode == 2
     assert "must not replace" in result.stderr
