@@ -75,3 +75,19 @@ function(shira_unity target root)
     endforeach()
   endforeach()
 endfunction()
+
+# Programs take their memory from tcmalloc where it is installed: a training step of the tiny base takes 10 to
+# 35 % less time and its process 15 to 20 % less memory than with glibc's heap, which keeps holes that the
+# tensors of a step do not fit. The libraries leave the choice to the application. Sanitizers bring their own.
+find_library(TCMALLOC_LIBRARY tcmalloc_minimal)
+mark_as_advanced(TCMALLOC_LIBRARY)
+if(NOT TCMALLOC_LIBRARY)
+  message(STATUS "tcmalloc: not found, programs use the C library's allocator (slower)")
+endif()
+function(shira_program_settings target)
+  shira_compile_settings(${target})
+  if(TCMALLOC_LIBRARY AND NOT SHIRA_SANITIZE)
+    target_link_libraries(${target} PRIVATE -Wl,--push-state,--no-as-needed "${TCMALLOC_LIBRARY}"
+                                            -Wl,--pop-state)
+  endif()
+endfunction()

@@ -2,6 +2,7 @@
 on from an adapter, hooks, packing, dry runs, the summary."""
 
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -297,6 +298,31 @@ def test_dry_run_counts_every_mask(base, text, tmp_path, mask):
     config = write_config(tmp_path / "c.yaml", **keys)
     counted = run_json("train", config, "--dry_run")["trained_parameters"]
     assert run_json("train", config)["trained_parameters"] == counted
+
+
+def peak_memory_of(*args):
+    """Bytes, from the operating system."""
+    process = subprocess.Popen([str(SHIRA_BIN), *map(str, args)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss * 1024
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("adapter", ["shira", "lora", "dora", "wm_dora", "full"])
+def test_the_memory_estimate_is_about_what_a_run_takes(base, tmp_path, adapter, checkpointing):
+    keys = {"base_model": str(base), "datasets": write_text(tmp_path, TEXT * 40), "adapter": adapter}
+    keys |= {"sequence_len": 256, "micro_batch_size": 64, "max_steps": 1}
+    keys |= {"gradient_checkpointing": checkpointing}
+    if adapter in ("lora", "dora", "wm_dora"):
+        keys["lora_r"] = 8
+    if adapter in ("lora", "dora"):
+        keys["shira_density"] = None
+    config = write_config(tmp_path / "c.yaml", **keys)
+    estimate = run_json("train", config, "--dry_run")["memory_bytes"]["total"]
+    program = peak_memory_of("tokenize", "--base_model", base, "text")
+    assert 0.7 < estimate / (peak_memory_of("train", config) - program) < 1.4
 
 
 def test_dry_run_for_people(base, text, tmp_path):
