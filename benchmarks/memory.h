@@ -22,8 +22,12 @@ inline std::int64_t status_bytes(const std::string& key) {
   throw std::runtime_error("/proc/self/status has no " + key);
 }
 
+/// tcmalloc's; null where the program has the C library's allocator.
+extern "C" __attribute__((weak)) void MallocExtension_ReleaseFreeMemory();
+
 /// Resident now, without what the allocator keeps of freed memory.
 inline std::int64_t resident_bytes() {
+  if (MallocExtension_ReleaseFreeMemory != nullptr) MallocExtension_ReleaseFreeMemory();
   malloc_trim(0);
   return status_bytes("VmRSS");
 }
