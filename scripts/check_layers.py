@@ -15,7 +15,7 @@ from pathlib import Path
 LINES = [
     ["base"],
     ["config", "io", "kernels"],
-    ["sparse", "capi"],
+    ["sparse", "capi", "text"],
     ["nn"],
     ["methods", "models", "data"],
     ["train"],
@@ -23,7 +23,7 @@ LINES = [
     ["tools"],
 ]
 LEVEL = {folder: level for level, line in enumerate(LINES) for folder in line}
-WITHOUT_TORCH = {"base", "config", "io", "kernels", "capi"}
+WITHOUT_TORCH = {"base", "config", "io", "kernels", "capi", "text"}
 TORCH_HEADER = re.compile(r"(torch|ATen|c10|caffe2)/")
 # <vector>, and the C headers of the standard under their old names
 STANDARD_HEADER = re.compile(r"[a-z0-9_]+|(assert|errno|float|limits|math|stddef|stdint|string)\.h")

@@ -1,12 +1,12 @@
 // What the subcommands share: how they are added, how a model with adapters is given and loaded.
 #pragma once
 
-#include <shira/data/tokenizer.h>
 #include <shira/models/llama.h>
 #include <shira/models/load_llama.h>
 #include <shira/sparse/adapter_switcher.h>
 #include <shira/sparse/any_adapter.h>
 #include <shira/sparse/merge_checkpoint.h>
+#include <shira/text/tokenizer.h>
 
 #include <CLI/CLI.hpp>
 

@@ -82,6 +82,12 @@ void add_generate(CLI::App& app, int&) {
                    "The text to continue; may be repeated: all are continued together")
       ->allow_extra_args(false)
       ->required();
+  CLI::Option* chat =
+      command->add_option("--chat", options.chat_template,
+                          "Prompts are a user's messages in this chat template: llama-2, llama-3, "
+                          "chatml, qwen, mistral");
+  command->add_option("--system", options.system, "The system's message before each of them")
+      ->needs(chat);
   command->add_option("--max_new_tokens", options.max_new_tokens, "Length limit")
       ->capture_default_str();
   command->add_option("--temperature", options.temperature, "0 is greedy")->capture_default_str();

@@ -6,7 +6,6 @@
 #include <shira/config/config_parser.h>
 #include <shira/data/data_loader.h>
 #include <shira/data/dataset.h>
-#include <shira/data/tokenizer.h>
 #include <shira/methods/full_training.h>
 #include <shira/methods/hooked_shira.h>
 #include <shira/methods/lora.h>
@@ -33,5 +32,6 @@
 #include <shira/tasks/generation.h>
 #include <shira/tasks/training_run.h>
 #include <shira/tasks/verify.h>
+#include <shira/text/tokenizer.h>
 #include <shira/train/calibration.h>
 #include <shira/train/trainer.h>

@@ -106,7 +106,7 @@ KeyGroup data_keys() {
             .about = "several samples in one sequence, blind to each other"},
            {.name = "chat_template",
             .field = &Run::chat_template,
-            .allowed = {.choices = {"llama-2"}, .later = {"llama-3", "chatml", "mistral"}},
+            .allowed = {.choices = {"llama-2", "llama-3", "chatml", "qwen", "mistral"}},
             .about = "of messages and sharegpt data"},
            {.name = "train_on_inputs",
             .field = &Run::train_on_inputs,

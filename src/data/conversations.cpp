@@ -5,7 +5,7 @@
 #include "sample_parts.h"
 
 #include <shira/base/error.h>
-#include <shira/data/chat_template.h>
+#include <shira/text/chat_template.h>
 
 #include <algorithm>
 #include <utility>
@@ -60,13 +60,13 @@ std::vector<ChatMessage> parse_conversation(const json& record, const Spelling& 
 std::vector<Sample> conversation_samples(const json& record, const Spelling& spelling,
                                          const Tokenizer& tokenizer,
                                          const DatasetOptions& options) {
+  const ChatTokens tokens =
+      encode_chat(tokenizer, options.chat_template, parse_conversation(record, spelling));
   Sample sample;
-  for (const auto& [prompt, answer] :
-       apply_chat_template(options.chat_template, parse_conversation(record, spelling))) {
-    append_special(sample, tokenizer.bos_id(), options.train_on_inputs);
-    append_prompt_and_answer(sample, tokenizer, prompt, answer.value_or(""),
-                             options.train_on_inputs);
-    if (answer) append_special(sample, tokenizer.eos_id(), /*learn=*/true);
+  sample.ids = tokens.ids;
+  for (std::size_t i = 0; i < tokens.ids.size(); ++i) {
+    const bool learn = options.train_on_inputs || tokens.answers[i];
+    sample.labels.push_back(learn ? tokens.ids[i] : kIgnoreLabel);
   }
   return {cut(std::move(sample), options.sequence_len)};
 }

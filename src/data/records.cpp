@@ -2,7 +2,7 @@
 // blamed on its own, like the lines of JSONL.
 #include "records.h"
 
-#include "utf8.h"
+#include "text/utf8.h"
 
 #include <shira/base/error.h>
 

@@ -2,7 +2,7 @@
 #include "dataset_types.h"
 #include "records.h"
 #include "sample_parts.h"
-#include "utf8.h"
+#include "text/utf8.h"
 
 #include <shira/base/error.h>
 

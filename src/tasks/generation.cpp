@@ -7,6 +7,7 @@
 #include <shira/kernels/philox.h>
 #include <shira/tasks/causal_lm.h>
 #include <shira/tasks/generation.h>
+#include <shira/text/chat_template.h>
 
 #include <ATen/Functions.h>
 
@@ -41,11 +42,32 @@ void check_options(const GenerateOptions& options) {
               options.repetition_penalty, ".");
 }
 
+TokenIds encode_prompt(const Tokenizer& tokenizer, const std::string& prompt,
+                       const GenerateOptions& options) {
+  if (options.chat_template.empty()) return tokenizer.encode(prompt, SpecialTokens::kModel);
+  std::vector<ChatMessage> messages = {{ChatRole::kUser, prompt}};
+  if (!options.system.empty()) {
+    messages.insert(messages.begin(), {ChatRole::kSystem, options.system});
+  }
+  return encode_chat(tokenizer, options.chat_template, messages).ids;
+}
+
+/// The config's, and what ends an answer of the chat template.
+std::vector<std::int64_t> end_ids(const Llama& model, const Tokenizer& tokenizer,
+                                  const GenerateOptions& options) {
+  std::vector<std::int64_t> ids = model->config.eos_token_ids;
+  if (!options.chat_template.empty()) {
+    ids.push_back(chat_end_id(tokenizer, options.chat_template));
+  }
+  return ids;
+}
+
 std::vector<TokenIds> encode_prompts(const Tokenizer& tokenizer,
-                                     const std::vector<std::string>& prompts) {
+                                     const std::vector<std::string>& prompts,
+                                     const GenerateOptions& options) {
   std::vector<TokenIds> encoded;
   for (const std::string& prompt : prompts) {
-    encoded.push_back(tokenizer.encode(prompt, SpecialTokens::kModel));
+    encoded.push_back(encode_prompt(tokenizer, prompt, options));
     SHIRA_CHECK(Error, !encoded.back().empty(), "[generate] prompt ", encoded.size(), " of ",
                 prompts.size(), " has no tokens. Give a text.");
   }
@@ -213,7 +235,8 @@ std::vector<Generated> generate_batch(Llama& model, const Tokenizer& tokenizer,
   SHIRA_CHECK(ConfigError, !options.on_text || prompts.size() <= 1,
               "[generate_batch] on_text is for a single prompt. Got ", prompts.size(), ".");
   if (prompts.empty()) return {};
-  const std::vector<TokenIds> encoded = encode_prompts(tokenizer, prompts);
+  const std::vector<TokenIds> encoded = encode_prompts(tokenizer, prompts, options);
+  const std::vector<std::int64_t> ends = end_ids(model, tokenizer, options);
   const std::int64_t longest = longest_of(encoded);
   warn_beyond_context(model, longest + options.max_new_tokens);
 
@@ -221,8 +244,7 @@ std::vector<Generated> generate_batch(Llama& model, const Tokenizer& tokenizer,
   rows.reserve(encoded.size());
   std::vector<Row*> active;
   for (const TokenIds& prompt : encoded) {
-    active.push_back(
-        &rows.emplace_back(tokenizer, prompt, options, model->config.eos_token_ids, rows.size()));
+    active.push_back(&rows.emplace_back(tokenizer, prompt, options, ends, rows.size()));
   }
   Decoding decoding(model, encoded, longest, options.max_new_tokens);
   while (!active.empty()) write_token(decoding, active, tokenizer.vocab_size());

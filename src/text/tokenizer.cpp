@@ -1,120 +1,131 @@
-// The only file that knows sentencepiece. Its normaliser flags live in tokenizer.model and are
-// honoured by the library itself.
-#include "io/sentencepiece_model.h"
+// Chooses what a checkpoint's tokenizer stands on and adds what tokenizer_config.json says.
+#include "json_tokenizer.h"
+#include "sentencepiece_backend.h"
+#include "vocabulary_files.h"
 
 #include <shira/base/error.h>
-#include <shira/data/tokenizer.h>
 #include <shira/io/atomic_file.h>
+#include <shira/text/tokenizer.h>
 
 #include <nlohmann/json.hpp>
-#include <sentencepiece_processor.h>
 
 namespace shira {
 namespace {
 
+using nlohmann::json;
+
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD: an incomplete character
 
-void check_tokenizer_file(const std::filesystem::path& directory) {
-  if (std::filesystem::is_regular_file(directory / "tokenizer.model")) return;
+json read_object(const std::filesystem::path& file) {
+  json object = json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
+  SHIRA_CHECK(IoError, object.is_object(), file.string(), ": not a JSON object.");
+  return object;
+}
+
+/// tokenizer.json first, as transformers' fast tokenizers do: it alone has all added tokens.
+std::unique_ptr<TokenizerBackend> load_backend(const std::filesystem::path& directory,
+                                               const json& settings) {
+  const auto has = [&](const char* name) { return std::filesystem::exists(directory / name); };
+  const auto file = directory / "tokenizer.json";
+  if (has("tokenizer.json")) return make_json_tokenizer(read_object(file), file.string());
+  if (has("tokenizer.model")) return load_sentencepiece(directory / "tokenizer.model");
+  if (has("vocab.json") && has("merges.txt")) {
+    return make_json_tokenizer(read_vocabulary_files(directory, settings),
+                               (directory / "vocab.json").string());
+  }
   SHIRA_CHECK(IoError, std::filesystem::is_directory(directory), "'", directory.string(),
               "': no such checkpoint directory. Give a local HuggingFace directory; `hf download "
               "ORG/NAME --local-dir DIR` fetches one.");
-  SHIRA_CHECK(IoError, !std::filesystem::exists(directory / "tokenizer.json"), directory.string(),
-              ": only a tokenizer.json is here. Supported: sentencepiece tokenizers "
-              "(tokenizer.model, as LLaMA 1 and 2 ship them). If the model has one, download its "
-              "tokenizer.model into this directory.");
-  throw IoError(directory.string() + ": no tokenizer.model. Supported: sentencepiece tokenizers.");
+  throw IoError(directory.string() +
+                ": no tokenizer. Expected tokenizer.json, tokenizer.model (sentencepiece), or "
+                "vocab.json and merges.txt.");
 }
 
-/// The bytes of tokenizer.model, checked to be safe for sentencepiece.
-std::string read_model(const std::filesystem::path& path) {
-  std::string model = read_file(path);
-  try {
-    detail::check_sentencepiece_model(model);
-  } catch (const IoError& error) {
-    throw IoError(
-        detail::concat(path.string(), ": not a sentencepiece model: ", error.what(), "."));
-  }
-  return model;
-}
-
-bool flag(const nlohmann::json& config, const char* key, bool fallback) {
-  return config.contains(key) && config[key].is_boolean() ? config[key].get<bool>() : fallback;
+/// The settings' flag decides whether `token` stands at an end of `frame`; without it the model's
+/// own settings do.
+void apply_flag(const json& settings, const char* key, std::int64_t token, bool at_front,
+                TokenIds& frame) {
+  const auto flag = settings.find(key);
+  if (flag == settings.end() || !flag->is_boolean() || token < 0) return;
+  std::erase(frame, token);
+  if (flag->get<bool>()) frame.insert(at_front ? frame.begin() : frame.end(), token);
 }
 
 }  // namespace
 
 struct Tokenizer::Model {
-  sentencepiece::SentencePieceProcessor processor;
-  bool add_bos = true;
-  bool add_eos = false;
+  std::unique_ptr<TokenizerBackend> backend;
+  std::int64_t bos = -1;
+  std::int64_t eos = -1;
+  TokenIds prefix;
+  TokenIds suffix;
 };
 
 Tokenizer::Tokenizer(const std::filesystem::path& directory) : model_(std::make_unique<Model>()) {
-  check_tokenizer_file(directory);
-  const auto path = directory / "tokenizer.model";
-  const auto status = model_->processor.LoadFromSerializedProto(read_model(path));
-  SHIRA_CHECK(IoError, status.ok(), path.string(),
-              ": not a sentencepiece model: ", status.ToString(), ".");
-  if (!std::filesystem::exists(directory / "tokenizer_config.json")) return;
-  const std::string text = read_file(directory / "tokenizer_config.json");
-  const auto config = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  SHIRA_CHECK(IoError, config.is_object(), (directory / "tokenizer_config.json").string(),
-              ": not a JSON object.");
-  model_->add_bos = flag(config, "add_bos_token", true);
-  model_->add_eos = flag(config, "add_eos_token", false);
+  const auto settings_file = directory / "tokenizer_config.json";
+  const json settings =
+      std::filesystem::exists(settings_file) ? read_object(settings_file) : json::object();
+  model_->backend = load_backend(directory, settings);
+  const TokenizerBackend& backend = *model_->backend;
+  const auto id = [&](const char* key, std::int64_t otherwise) {
+    const std::string token = special_token(settings, key);
+    const std::int64_t found = token.empty() ? -1 : backend.id_of(token);
+    return found >= 0 ? found : otherwise;
+  };
+  model_->bos = id("bos_token", backend.bos_id());
+  model_->eos = id("eos_token", backend.eos_id());
+  model_->prefix = backend.prefix();
+  model_->suffix = backend.suffix();
+  apply_flag(settings, "add_bos_token", model_->bos, /*at_front=*/true, model_->prefix);
+  apply_flag(settings, "add_eos_token", model_->eos, /*at_front=*/false, model_->suffix);
 }
 
 Tokenizer::~Tokenizer() = default;
 Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 
 TokenIds Tokenizer::encode(std::string_view text, SpecialTokens special) const {
-  const std::vector<int> encoded = model_->processor.EncodeAsIds({text.data(), text.size()});
-  TokenIds ids;
-  ids.reserve(encoded.size() + 2);
-  const bool specials = special == SpecialTokens::kModel;
-  if (specials && adds_bos()) ids.push_back(bos_id());
-  ids.insert(ids.end(), encoded.begin(), encoded.end());
-  if (specials && model_->add_eos && eos_id() >= 0) ids.push_back(eos_id());
+  TokenIds ids = model_->backend->encode(text);
+  if (special == SpecialTokens::kNone) return ids;
+  ids.insert(ids.begin(), model_->prefix.begin(), model_->prefix.end());
+  ids.insert(ids.end(), model_->suffix.begin(), model_->suffix.end());
   return ids;
 }
 
 std::pair<TokenIds, TokenIds> Tokenizer::encode_pair(const std::string& prompt,
                                                      const std::string& answer) const {
-  const std::string text = prompt + answer;
-  const auto encoded = model_->processor.EncodeAsImmutableProto(text);
   std::pair<TokenIds, TokenIds> ids;
   bool in_answer = false;
-  for (std::size_t i = 0; i < encoded.pieces_size(); ++i) {
-    const auto piece = encoded.pieces(i);
-    // All but the last of a character's byte pieces are empty: they begin where the character does.
-    in_answer = in_answer || piece.begin() >= prompt.size() || piece.end() > prompt.size();
-    (in_answer ? ids.second : ids.first).push_back(piece.id());
+  for (const TracedToken& token : model_->backend->encode_traced(prompt + answer)) {
+    in_answer = in_answer || token.last >= prompt.size();
+    (in_answer ? ids.second : ids.first).push_back(token.id);
   }
   return ids;
 }
 
 std::string Tokenizer::decode(const TokenIds& ids) const {
-  std::vector<int> narrow;
-  narrow.reserve(ids.size());
-  for (std::int64_t id : ids) {
+  for (const std::int64_t id : ids) {
     SHIRA_CHECK(Error, id >= 0 && id < vocab_size(), "[Tokenizer::decode] id ", id,
                 " is not in the vocabulary of ", vocab_size(), ".");
-    narrow.push_back(static_cast<int>(id));
   }
-  return model_->processor.DecodeIds(narrow);
+  return model_->backend->decode(ids);
 }
 
 std::string Tokenizer::piece(std::int64_t id) const {
   SHIRA_CHECK(Error, id >= 0 && id < vocab_size(), "[Tokenizer::piece] id ", id,
               " is not in the vocabulary of ", vocab_size(), ".");
-  return model_->processor.IdToPiece(static_cast<int>(id));
+  return model_->backend->piece(id);
 }
 
-bool Tokenizer::adds_bos() const { return model_->add_bos && bos_id() >= 0; }
-std::int64_t Tokenizer::vocab_size() const { return model_->processor.GetPieceSize(); }
-std::int64_t Tokenizer::bos_id() const { return model_->processor.bos_id(); }
-std::int64_t Tokenizer::eos_id() const { return model_->processor.eos_id(); }
+std::int64_t Tokenizer::id_of(const std::string& piece) const {
+  return model_->backend->id_of(piece);
+}
+
+bool Tokenizer::adds_bos() const {
+  return bos_id() >= 0 && !model_->prefix.empty() && model_->prefix.front() == bos_id();
+}
+std::int64_t Tokenizer::vocab_size() const { return model_->backend->vocab_size(); }
+std::int64_t Tokenizer::bos_id() const { return model_->bos; }
+std::int64_t Tokenizer::eos_id() const { return model_->eos; }
 
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, TokenIds prompt)
     : tokenizer_(tokenizer), ids_(std::move(prompt)), read_(ids_.size()) {}

@@ -90,9 +90,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"adapter: qlora",
                  "adapter: got 'qlora', expected one of shira, lora, dora, wm_dora, full"},
         BadValue{"shira_mask: magnitude", "shira_mask: got 'magnitude', " + kMaskChoices},
-        BadValue{"chat_template: chatml",
-                 "chat_template: got 'chatml', which is not supported in this version, expected "
-                 "llama-2"},
+        BadValue{"chat_template: vicuna",
+                 "chat_template: got 'vicuna', expected one of llama-2, llama-3, chatml, qwen, "
+                 "mistral"},
         BadValue{"device: tpu", "device: got 'tpu', expected one of cpu, cuda"}));
 
 INSTANTIATE_TEST_SUITE_P(

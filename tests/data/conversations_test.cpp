@@ -115,7 +115,7 @@ TEST_F(ConversationsTest, ABrokenOneIsNamedByLineAndMessage) {
 TEST_F(ConversationsTest, AnUnknownTemplateIsAConfigurationError) {
   expect_error<ConfigError>(
       [&] { load("messages", "[" + kTwoExchangesRecord + "]", {.chat_template = "vicuna"}); },
-      {"vicuna", "Known: llama-2"});
+      {"vicuna", "Known: chatml, llama-2"});
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 // A data set in a temporary file, loaded with the tokenizer of the embedded base.
 #pragma once
 
-#include "data/asset_tokenizer.h"
 #include "io/temporary_directory.h"
+#include "text/asset_tokenizer.h"
 
 #include <shira/data/dataset.h>
 #include <shira/io/atomic_file.h>

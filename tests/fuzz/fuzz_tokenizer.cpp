@@ -4,7 +4,7 @@
 #include "mutation_driver.h"
 
 #include <shira/base/error.h>
-#include <shira/data/tokenizer.h>
+#include <shira/text/tokenizer.h>
 
 namespace {
 

@@ -1,7 +1,7 @@
 // The tokenizer of the embedded base, for tests that need a real one.
 #pragma once
 
-#include <shira/data/tokenizer.h>
+#include <shira/text/tokenizer.h>
 
 #include <cstdlib>
 #include <filesystem>

@@ -3,7 +3,7 @@
 #include "io/expect_error.h"
 
 #include <shira/base/error.h>
-#include <shira/data/chat_template.h>
+#include <shira/text/chat_template.h>
 
 #include <gtest/gtest.h>
 
@@ -48,8 +48,8 @@ TEST(ChatTemplate, UserAndAssistantMustTakeTurns) {
 }
 
 TEST(ChatTemplate, AnUnknownNameListsTheKnownOnes) {
-  expect_error<ConfigError>([] { apply_chat_template("llama2", {}); },
-                            {"llama2", "Known: llama-2"});
+  expect_error<ConfigError>([] { apply_chat_template("llama2", {{kUser, "a"}}); },
+                            {"llama2", "Known: chatml, llama-2"});
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 // Special tokens, streaming and errors; ids themselves are held against sentencepiece's own package
 // in tests/cli/test_tokenize.py.
-#include "data/asset_tokenizer.h"
 #include "io/expect_error.h"
 #include "io/temporary_directory.h"
+#include "text/asset_tokenizer.h"
 
 #include <shira/base/error.h>
 #include <shira/io/atomic_file.h>

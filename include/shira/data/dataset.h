@@ -2,7 +2,7 @@
 #pragma once
 
 #include <shira/base/export.h>
-#include <shira/data/tokenizer.h>
+#include <shira/text/tokenizer.h>
 
 #include <cstdint>
 #include <filesystem>

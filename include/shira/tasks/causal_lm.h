@@ -2,8 +2,8 @@
 #pragma once
 
 #include <shira/base/export.h>
-#include <shira/data/tokenizer.h>
 #include <shira/models/llama.h>
+#include <shira/text/tokenizer.h>
 #include <shira/train/objective.h>
 
 #include <torch/types.h>

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <shira/base/export.h>
-#include <shira/data/tokenizer.h>
 #include <shira/models/llama.h>
+#include <shira/text/tokenizer.h>
 
 #include <cstdint>
 #include <functional>
@@ -22,6 +22,10 @@ struct GenerateOptions {
   /// where negative), before temperature (Keskar et al. 2019).
   double repetition_penalty = 1.0;
   std::uint64_t seed = 0;
+  /// A chat template (chat_template.h): a prompt is a user's message, and the answer ends with the
+  /// template's end. Empty: a prompt is text to be continued.
+  std::string chat_template = "";
+  std::string system = "";             // with chat_template: the system's message; empty: none
   std::vector<std::string> stop = {};  // generation ends before the first of these texts
   /// Called with each piece of a single prompt's text as it is complete; never splits a UTF-8
   /// character.

@@ -6,11 +6,11 @@
 #include <shira/config/run_config.h>
 #include <shira/data/data_loader.h>
 #include <shira/data/dataset.h>
-#include <shira/data/tokenizer.h>
 #include <shira/methods/training_method.h>
 #include <shira/models/llama.h>
 #include <shira/tasks/run_masks.h>
 #include <shira/tasks/run_method.h>
+#include <shira/text/tokenizer.h>
 #include <shira/train/optimizer.h>
 #include <shira/train/trainer.h>
 

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <shira/base/export.h>
+#include <shira/text/tokenizer.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,20 +18,42 @@ struct ChatMessage {
   std::string content;
 };
 
-/// BOS, the prompt, and, where there is an answer, the answer and EOS: tokenised on its own, prompt
-/// and answer as one text.
+/// A question and its answer, or the end of a conversation: what the model is shown, and what it
+/// has to say. They are tokenised as one text; the next exchange for itself.
 struct ChatExchange {
+  bool bos = false;  // the BOS stands before it
   std::string prompt;
-  std::optional<std::string> answer;
+  std::optional<std::string> answer = std::nullopt;
+  bool eos = false;  // the EOS stands behind the answer
 };
 
-/// A conversation in the template `name`:
-/// - llama-2: Meta's, equal to transformers' apply_chat_template with the template of
-///   meta-llama/Llama-2-7b-chat-hf.
+/// A conversation in the template `name`; each renders as transformers' apply_chat_template with
+/// the template of
+/// - llama-2: meta-llama/Llama-2-7b-chat-hf
+/// - llama-3: meta-llama/Meta-Llama-3-8B-Instruct
+/// - chatml: OpenAI's, without a message of the system unless there is one
+/// - qwen: Qwen/Qwen2.5-7B-Instruct, chatml with a message of the system for those that have none
+/// - mistral: mistralai/Mistral-7B-Instruct-v0.2
+/// A conversation that ends with the user's message ends with the prompt for an answer.
 ///
-/// IoError, naming the message by number, unless user and assistant take turns, from the user on,
-/// after at most one message of the system. ConfigError lists the known templates.
+/// IoError, naming the message by number, unless (llama-2, mistral) user and assistant take turns,
+/// from the user on, after at most one message of the system. ConfigError lists the known
+/// templates.
 SHIRA_API std::vector<ChatExchange> apply_chat_template(const std::string& name,
                                                         const std::vector<ChatMessage>& messages);
+
+/// A conversation as the model sees it.
+struct ChatTokens {
+  TokenIds ids;
+  std::vector<bool> answers;  // of each id: whether the assistant has to say it
+};
+
+/// The tokens of apply_chat_template. ConfigError if the tokenizer lacks a special token of the
+/// template.
+SHIRA_API ChatTokens encode_chat(const Tokenizer& tokenizer, const std::string& name,
+                                 const std::vector<ChatMessage>& messages);
+
+/// The id that ends an answer in the template `name`: <|im_end|>, ..., or the EOS.
+SHIRA_API std::int64_t chat_end_id(const Tokenizer& tokenizer, const std::string& name);
 
 }  // namespace shira

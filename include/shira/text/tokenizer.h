@@ -1,4 +1,5 @@
-// sentencepiece tokenizers (tokenizer.model), as LLaMA 1 and 2 ship them.
+// A checkpoint's tokenizer: tokenizer.json (BPE and Unigram, as HuggingFace's `tokenizers` runs
+// it), tokenizer.model (sentencepiece), or vocab.json and merges.txt (CLIP, GPT-2, Qwen2).
 #pragma once
 
 #include <shira/base/export.h>
@@ -18,17 +19,19 @@ using TokenIds = std::vector<std::int64_t>;
 /// Which special tokens encode adds.
 enum class SpecialTokens {
   kNone,
-  kModel,  // BOS and EOS as tokenizer_config.json asks (LLaMA: BOS only)
+  kModel,  // what the tokenizer's files ask for (LLaMA: BOS only)
 };
 
 class SHIRA_API Tokenizer {
  public:
-  /// Reads tokenizer.model and, if there, tokenizer_config.json. IoError when there is none; one
-  /// that says what is supported when there is only a tokenizer.json.
+  /// Reads the first that `directory` has of tokenizer.json, tokenizer.model, and vocab.json with
+  /// merges.txt; and tokenizer_config.json, if there. IoError when there is none, or for a
+  /// component of tokenizer.json that is not supported: it names it.
   explicit Tokenizer(const std::filesystem::path& directory);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
 
+  /// Added and special tokens of a tokenizer.json are found in the text.
   TokenIds encode(std::string_view text, SpecialTokens special = SpecialTokens::kNone) const;
   /// The ids of prompt + answer, encoded as one text and cut where the answer begins; a piece with
   /// parts of both is the answer's.
@@ -37,6 +40,8 @@ class SHIRA_API Tokenizer {
   /// Control tokens (BOS, EOS) give no text. Error for an id outside the vocabulary.
   std::string decode(const TokenIds& ids) const;
   std::string piece(std::int64_t id) const;
+  /// The id of a piece or added token; -1 if there is none.
+  std::int64_t id_of(const std::string& piece) const;
 
   /// Whether SpecialTokens::kModel puts BOS first.
   bool adds_bos() const;

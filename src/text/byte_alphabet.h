@@ -1,0 +1,17 @@
+// GPT-2's alphabet: each byte as one printable character, so that any bytes are text.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace shira {
+
+/// The character (UTF-8) that stands for each byte.
+const std::array<std::string, 256>& byte_characters();
+
+/// The bytes that `text` stands for; nothing if it has a character that is not of the alphabet.
+std::optional<std::string> bytes_of(std::string_view text);
+
+}  // namespace shira

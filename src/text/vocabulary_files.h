@@ -1,0 +1,19 @@
+// vocab.json and merges.txt, which GPT-2, CLIP and Qwen2 ship beside or instead of tokenizer.json.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+
+namespace shira {
+
+/// The tokenizer.json that transformers makes of them, by the class that `settings` (the
+/// tokenizer_config.json) names. IoError lists the classes that are supported.
+nlohmann::json read_vocabulary_files(const std::filesystem::path& directory,
+                                     const nlohmann::json& settings);
+
+/// The text of a special token of a tokenizer_config.json: a string, or an object with `content`.
+/// Empty where it has none.
+std::string special_token(const nlohmann::json& settings, const char* key);
+
+}  // namespace shira
