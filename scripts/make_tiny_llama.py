@@ -114,6 +114,53 @@ VARIANTS: dict[str, dict] = {
         "dtype": "float32",
         "rope_parameters": {"rope_theta": 3000.0, "rope_type": "default"},
     },
+    "rope_linear": {"rope_scaling": {"type": "linear", "factor": 4.0}},
+    # 40 tokens are longer than the context
+    "rope_dynamic": {"max_position_embeddings": 16, "rope_scaling": {"rope_type": "dynamic", "factor": 2.0}},
+    "rope_yarn": {
+        "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128},
+    },
+    "mistral": {
+        "architectures": ["MistralForCausalLM"],
+        "model_type": "mistral",
+        "pretraining_tp": DROP,
+        "sliding_window": 7,
+    },
+    "qwen2": {
+        "architectures": ["Qwen2ForCausalLM"],
+        "max_window_layers": 28,
+        "model_type": "qwen2",
+        "pretraining_tp": DROP,
+        "sliding_window": 32768,
+        "tie_word_embeddings": True,
+        "use_sliding_window": False,
+    },
+    # the last layer sees a window
+    "qwen2_sliding": {
+        "architectures": ["Qwen2ForCausalLM"],
+        "max_window_layers": 1,
+        "model_type": "qwen2",
+        "pretraining_tp": DROP,
+        "sliding_window": 9,
+        "use_sliding_window": True,
+    },
+    "qwen3": {
+        "architectures": ["Qwen3ForCausalLM"],
+        "attention_bias": False,
+        "head_dim": 24,
+        "model_type": "qwen3",
+        "pretraining_tp": DROP,
+        "rope_scaling": {
+            "rope_type": "yarn",
+            "factor": 4.0,
+            "original_max_position_embeddings": 64,
+            "beta_fast": 16.0,
+            "attention_factor": 1.2,
+        },
+        "rope_theta": 1000000.0,
+        "sliding_window": None,
+        "use_sliding_window": False,
+    },
 }
 
 TOKENIZER_TEXT = """
@@ -170,8 +217,8 @@ def make_weights(
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
         weights[name] = exact(torch.randn(shape, generator=generator) * std + mean, dtype)
 
-    def norm(name: str) -> None:
-        draw(name + ".weight", hidden, mean=1.0, std=0.25)
+    def norm(name: str, width: int = hidden) -> None:
+        draw(name + ".weight", width, mean=1.0, std=0.25)
 
     def linear(name: str, rows: int, columns: int, bias: bool = False, gain: float = 1.0) -> None:
         draw(name + ".weight", rows, columns, std=gain / columns**0.5)
@@ -181,14 +228,16 @@ def make_weights(
     draw("model.embed_tokens.weight", config["vocab_size"], hidden, std=embedding_std)
     for layer in range(config["num_hidden_layers"]):
         prefix = f"model.layers.{layer}."
-        attention_bias, mlp_bias = config.get("attention_bias", False), config.get(
-            "mlp_bias", False
-        )
+        output_bias, mlp_bias = config.get("attention_bias", False), config.get("mlp_bias", False)
+        attention_bias = output_bias or config["model_type"] == "qwen2"
         norm(prefix + "input_layernorm")
         linear(prefix + "self_attn.q_proj", queries, hidden, attention_bias, gain=1.5)
         linear(prefix + "self_attn.k_proj", keys, hidden, attention_bias, gain=1.5)
         linear(prefix + "self_attn.v_proj", keys, hidden, attention_bias)
-        linear(prefix + "self_attn.o_proj", hidden, queries, attention_bias, gain=scale)
+        linear(prefix + "self_attn.o_proj", hidden, queries, output_bias, gain=scale)
+        if config["model_type"] == "qwen3":
+            norm(prefix + "self_attn.q_norm", head_dim)
+            norm(prefix + "self_attn.k_norm", head_dim)
         norm(prefix + "post_attention_layernorm")
         linear(prefix + "mlp.gate_proj", inner, hidden, mlp_bias, gain=1.5)
         linear(prefix + "mlp.up_proj", inner, hidden, mlp_bias)

@@ -14,9 +14,9 @@ nn::Linear make_linear(const ParameterSource& source, const std::string& name, s
   return nn::Linear(std::move(weight), bias ? source(name + ".bias", {out}) : torch::Tensor());
 }
 
-nn::RmsNorm make_norm(const ParameterSource& source, const std::string& name,
-                      const LlamaConfig& config) {
-  return nn::RmsNorm(source(name + ".weight", {config.hidden_size}), config.rms_norm_eps);
+nn::RmsNorm make_norm(const ParameterSource& source, const std::string& name, std::int64_t width,
+                      double eps) {
+  return nn::RmsNorm(source(name + ".weight", {width}), eps);
 }
 
 nn::Linear make_head(const ParameterSource& source, const LlamaConfig& config,
@@ -32,14 +32,20 @@ LlamaAttentionImpl::LlamaAttentionImpl(const LlamaConfig& config, const std::str
     : head_dim_(config.head_dim) {
   const std::int64_t width = config.num_attention_heads * config.head_dim;
   const std::int64_t kv_width = config.num_key_value_heads * config.head_dim;
-  const auto linear = [&](const char* name, std::int64_t out, std::int64_t in) {
-    return register_module(name,
-                           make_linear(source, prefix + name, out, in, config.attention_bias));
+  const auto linear = [&](const char* name, std::int64_t out, std::int64_t in, bool bias) {
+    return register_module(name, make_linear(source, prefix + name, out, in, bias));
   };
-  q_proj = linear("q_proj", width, config.hidden_size);
-  k_proj = linear("k_proj", kv_width, config.hidden_size);
-  v_proj = linear("v_proj", kv_width, config.hidden_size);
-  o_proj = linear("o_proj", config.hidden_size, width);
+  q_proj = linear("q_proj", width, config.hidden_size, config.qkv_bias);
+  k_proj = linear("k_proj", kv_width, config.hidden_size, config.qkv_bias);
+  v_proj = linear("v_proj", kv_width, config.hidden_size, config.qkv_bias);
+  o_proj = linear("o_proj", config.hidden_size, width, config.output_bias);
+  if (!config.qk_norm) return;
+  const auto norm = [&](const char* name) {
+    return register_module(name,
+                           make_norm(source, prefix + name, config.head_dim, config.rms_norm_eps));
+  };
+  q_norm = norm("q_norm");
+  k_norm = norm("k_norm");
 }
 
 /// (B, T, heads * head_dim) -> (B, T, heads, head_dim)
@@ -51,10 +57,12 @@ torch::Tensor LlamaAttentionImpl::forward(const torch::Tensor& hidden,
                                           const nn::Rotary::Tables& rotary, nn::KvCacheLayer* cache,
                                           const nn::AttentionPattern& pattern) {
   // (B, T, heads, head_dim), seen by attention as (B, heads, T, head_dim)
-  const torch::Tensor query =
-      nn::apply_rotary(split_heads(q_proj->forward(hidden)), rotary).transpose(1, 2);
-  torch::Tensor key =
-      nn::apply_rotary(split_heads(k_proj->forward(hidden)), rotary).transpose(1, 2);
+  const auto turned = [&](nn::Linear& projection, nn::RmsNorm& norm) {
+    const torch::Tensor heads = split_heads(projection->forward(hidden));
+    return nn::apply_rotary(norm.is_empty() ? heads : norm->forward(heads), rotary).transpose(1, 2);
+  };
+  const torch::Tensor query = turned(q_proj, q_norm);
+  torch::Tensor key = turned(k_proj, k_norm);
   torch::Tensor value = split_heads(v_proj->forward(hidden)).transpose(1, 2);
   if (cache != nullptr) {
     cache->append(key, value);
@@ -83,10 +91,12 @@ LlamaBlockImpl::LlamaBlockImpl(const LlamaConfig& config, const std::string& pre
                                const ParameterSource& source) {
   self_attn = register_module("self_attn", LlamaAttention(config, prefix + "self_attn.", source));
   mlp = register_module("mlp", LlamaMlp(config, prefix + "mlp.", source));
-  input_layernorm =
-      register_module("input_layernorm", make_norm(source, prefix + "input_layernorm", config));
-  post_attention_layernorm = register_module(
-      "post_attention_layernorm", make_norm(source, prefix + "post_attention_layernorm", config));
+  const auto norm = [&](const char* name) {
+    return register_module(
+        name, make_norm(source, prefix + name, config.hidden_size, config.rms_norm_eps));
+  };
+  input_layernorm = norm("input_layernorm");
+  post_attention_layernorm = norm("post_attention_layernorm");
 }
 
 torch::Tensor LlamaBlockImpl::forward(torch::Tensor hidden, const nn::Rotary::Tables& rotary,
@@ -104,7 +114,8 @@ LlamaModelImpl::LlamaModelImpl(const LlamaConfig& config, const ParameterSource&
   for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
     layers->push_back(LlamaBlock(config, "model.layers." + std::to_string(i) + ".", source));
   }
-  norm = register_module("norm", make_norm(source, "model.norm", config));
+  norm = register_module("norm",
+                         make_norm(source, "model.norm", config.hidden_size, config.rms_norm_eps));
 }
 
 LlamaImpl::LlamaImpl(const LlamaConfig& config_in, const ParameterSource& source)
@@ -122,10 +133,15 @@ torch::Tensor LlamaImpl::hidden(const torch::Tensor& ids, KvCache* cache,
   nn::check_layout(layout, ids.sizes(), start);
   torch::Tensor hidden = model->embed_tokens->forward(ids.to(device()));
   const auto tables = rotary_.tables(nn::positions_in(layout, start, length), hidden.options());
-  auto pattern = nn::attention_pattern(layout, start, length);
-  if (pattern.visible.defined()) pattern.visible = pattern.visible.to(device());
+  const auto pattern_of = [&](std::int64_t window) {
+    auto pattern = nn::attention_pattern(layout, start, length, window);
+    if (pattern.visible.defined()) pattern.visible = pattern.visible.to(device());
+    return pattern;
+  };
+  const nn::AttentionPattern whole = pattern_of(0), windowed = pattern_of(config.sliding_window);
   for (std::size_t i = 0; i < model->layers->size(); ++i) {
     auto& block = model->layers->at<LlamaBlockImpl>(i);
+    const nn::AttentionPattern& pattern = config.slides(i) ? windowed : whole;
     if (gradient_checkpointing && cache == nullptr) {
       const auto forward = [&block, tables, pattern](const torch::Tensor& input) {
         return block.forward(input, tables, nullptr, pattern);

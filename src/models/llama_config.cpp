@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
+#include <map>
 
 namespace shira {
 namespace {
@@ -45,6 +47,7 @@ class ConfigReader {
 
   bool has(const char* key) const { return object_.contains(key) && !object_[key].is_null(); }
   const json& at(const char* key) const { return object_[key]; }
+  const json& object() const { return object_; }
   std::vector<std::string>& problems() { return problems_; }
 
  private:
@@ -74,10 +77,36 @@ json parse_object(const std::filesystem::path& path) {
   return object;
 }
 
+/// What a model_type means where its config.json says nothing.
+struct Family {
+  bool qkv_bias = false;             // always
+  bool qk_norm = false;              // always
+  std::int64_t key_value_heads = 0;  // 0: as many as heads
+  std::int64_t head_dim = 0;         // 0: hidden_size / heads
+  std::int64_t sliding_window = 0;   // of a config without the key
+  bool chooses_sliding = false;      // use_sliding_window turns the window on
+};
+
+const std::map<std::string, Family>& families() {
+  static const std::map<std::string, Family> table = {
+      {"llama", {}},
+      {"mistral", {.key_value_heads = 8, .sliding_window = 4096}},
+      {"qwen2", {.qkv_bias = true, .key_value_heads = 32, .chooses_sliding = true}},
+      {"qwen3",
+       {.qk_norm = true, .key_value_heads = 32, .head_dim = 128, .chooses_sliding = true}}};
+  return table;
+}
+
+Family read_family(ConfigReader& reader) {
+  const auto type = reader.get<std::string>("model_type", "llama");
+  const auto found = families().find(type);
+  reader.expect(found != families().end(), "model_type",
+                "only llama, mistral, qwen2 and qwen3 are supported");
+  return found == families().end() ? Family{} : found->second;
+}
+
 /// Settings under which transformers would compute something else than we do.
 void refuse_unsupported(ConfigReader& reader) {
-  reader.expect(reader.get<std::string>("model_type", "llama") == "llama", "model_type",
-                "only llama is supported");
   reader.expect(reader.get<std::string>("hidden_act", "silu") == "silu", "hidden_act",
                 "only silu is supported");
   reader.expect(reader.get<double>("attention_dropout", 0.0) == 0.0, "attention_dropout",
@@ -86,25 +115,27 @@ void refuse_unsupported(ConfigReader& reader) {
                 "only 1 is supported");
   reader.expect(!reader.has("quantization_config"), "quantization_config",
                 "quantised checkpoints are not supported");
-  reader.expect(!reader.has("sliding_window"), "sliding_window", "not supported for llama");
 }
 
-void read_sizes(ConfigReader& reader, LlamaConfig& config) {
+void read_sizes(ConfigReader& reader, const Family& family, LlamaConfig& config) {
   config.vocab_size = reader.require_size("vocab_size");
   config.hidden_size = reader.require_size("hidden_size");
   config.intermediate_size = reader.require_size("intermediate_size");
   config.num_hidden_layers = reader.require_size("num_hidden_layers");
   config.num_attention_heads = reader.require_size("num_attention_heads");
-  config.num_key_value_heads =
-      reader.get<std::int64_t>("num_key_value_heads", config.num_attention_heads);
-  config.head_dim =
-      reader.get<std::int64_t>("head_dim", config.hidden_size / config.num_attention_heads);
+  config.num_key_value_heads = reader.get<std::int64_t>(
+      "num_key_value_heads",
+      family.key_value_heads > 0 ? family.key_value_heads : config.num_attention_heads);
+  config.head_dim = reader.get<std::int64_t>(
+      "head_dim",
+      family.head_dim > 0 ? family.head_dim : config.hidden_size / config.num_attention_heads);
   config.max_position_embeddings = reader.get<std::int64_t>("max_position_embeddings", 2048);
   reader.expect(
       config.num_key_value_heads >= 1 &&
           config.num_attention_heads % std::max<std::int64_t>(config.num_key_value_heads, 1) == 0,
       "num_key_value_heads", "expected a divisor of num_attention_heads");
-  reader.expect(reader.has("head_dim") || config.hidden_size % config.num_attention_heads == 0,
+  reader.expect(reader.has("head_dim") || family.head_dim > 0 ||
+                    config.hidden_size % config.num_attention_heads == 0,
                 "num_attention_heads", "expected a divisor of hidden_size");
   reader.expect(config.head_dim >= 2 && config.head_dim % 2 == 0 && config.head_dim <= (1 << 16),
                 "head_dim", "expected an even number");
@@ -112,29 +143,71 @@ void read_sizes(ConfigReader& reader, LlamaConfig& config) {
                 "expected a number of at least 1");
 }
 
-nn::Llama3RopeScaling read_llama3_scaling(ConfigReader& rope) {
-  nn::Llama3RopeScaling scaling;
-  scaling.factor = rope.require<double>("factor", 8.0);
+void read_llama3_scaling(ConfigReader& rope, nn::RopeScaling& scaling) {
   scaling.low_freq_factor = rope.require<double>("low_freq_factor", 1.0);
   scaling.high_freq_factor = rope.require<double>("high_freq_factor", 4.0);
   scaling.original_max_position_embeddings =
       rope.require<std::int64_t>("original_max_position_embeddings", 8192);
-  rope.expect(scaling.factor >= 1.0, "factor", "expected at least 1");
   rope.expect(scaling.low_freq_factor > 0.0, "low_freq_factor", "expected a number above 0");
   rope.expect(scaling.high_freq_factor > scaling.low_freq_factor, "high_freq_factor",
               "expected more than low_freq_factor");
+}
+
+/// How much attention is sharpened (Peng et al. 2023, equation 22; DeepSeek's mscale).
+double yarn_attention_factor(ConfigReader& rope, double factor) {
+  const auto sharpness = [factor](double scale) {
+    return factor <= 1.0 ? 1.0 : 0.1 * scale * std::log(factor) + 1.0;
+  };
+  const double scale = rope.get<double>("mscale", 0.0);
+  const double of_all = rope.get<double>("mscale_all_dim", 0.0);
+  const bool has_both = scale != 0.0 && of_all != 0.0;
+  return rope.get<double>("attention_factor",
+                          has_both ? sharpness(scale) / sharpness(of_all) : sharpness(1.0));
+}
+
+void read_yarn_scaling(ConfigReader& rope, nn::RopeScaling& scaling) {
+  scaling.beta_fast = rope.get<double>("beta_fast", 32.0);
+  scaling.beta_slow = rope.get<double>("beta_slow", 1.0);
+  scaling.attention_factor = yarn_attention_factor(rope, scaling.factor);
+  scaling.truncate = rope.get<bool>("truncate", true);
+  rope.expect(scaling.beta_slow > 0.0, "beta_slow", "expected a number above 0");
+  rope.expect(scaling.beta_fast >= scaling.beta_slow, "beta_fast", "expected at least beta_slow");
+}
+
+nn::RopeScaling read_scaling(ConfigReader& rope, nn::RopeScaling::Kind kind, std::int64_t context) {
+  using Kind = nn::RopeScaling::Kind;
+  nn::RopeScaling scaling{.kind = kind};
+  scaling.factor = rope.require<double>("factor", 8.0);
+  rope.expect(scaling.factor >= 1.0, "factor", "expected at least 1");
+  // transformers' dynamic scaling knows the context of the config alone.
+  scaling.original_max_position_embeddings =
+      kind == Kind::kDynamic ? context
+                             : rope.get<std::int64_t>("original_max_position_embeddings", context);
+  rope.expect(scaling.original_max_position_embeddings >= 1, "original_max_position_embeddings",
+              "expected a number of at least 1");
+  if (kind == Kind::kLlama3) read_llama3_scaling(rope, scaling);
+  if (kind == Kind::kYarn) read_yarn_scaling(rope, scaling);
   return scaling;
 }
 
 /// `rope` is rope_parameters (new spelling) or rope_scaling (old).
 void read_rope_object(ConfigReader& rope, LlamaConfig& config) {
+  using Kind = nn::RopeScaling::Kind;
+  static const std::map<std::string, Kind> kinds = {{"linear", Kind::kLinear},
+                                                    {"dynamic", Kind::kDynamic},
+                                                    {"yarn", Kind::kYarn},
+                                                    {"llama3", Kind::kLlama3}};
   const auto type = rope.get<std::string>("rope_type", rope.get<std::string>("type", "default"));
-  rope.expect(type == "default" || type == "llama3", rope.has("rope_type") ? "rope_type" : "type",
-              "only default and llama3 are supported");
+  const auto kind = kinds.find(type);
+  rope.expect(type == "default" || kind != kinds.end(),
+              rope.has("rope_type") ? "rope_type" : "type",
+              "only default, linear, dynamic, yarn and llama3 are supported");
   rope.expect(rope.get<double>("partial_rotary_factor", 1.0) == 1.0, "partial_rotary_factor",
               "only 1 is supported");
   config.rope_theta = rope.get<double>("rope_theta", config.rope_theta);
-  if (type == "llama3") config.rope_scaling = read_llama3_scaling(rope);
+  if (kind != kinds.end()) {
+    config.rope_scaling = read_scaling(rope, kind->second, config.max_position_embeddings);
+  }
 }
 
 void read_rope(ConfigReader& reader, LlamaConfig& config) {
@@ -150,6 +223,45 @@ void read_rope(ConfigReader& reader, LlamaConfig& config) {
     }
   }
   reader.expect(config.rope_theta > 0.0, "rope_theta", "expected a number above 0");
+}
+
+/// The window, and by layer_types, or max_window_layers before there were such, the layers that
+/// have it.
+void read_sliding_window(ConfigReader& reader, const Family& family, LlamaConfig& config) {
+  const bool is_named = reader.object().contains("sliding_window");  // null: none
+  const bool is_on = !family.chooses_sliding || reader.get<bool>("use_sliding_window", false);
+  const std::int64_t otherwise = is_named                 ? 0
+                                 : family.chooses_sliding ? 4096
+                                                          : family.sliding_window;
+  const auto window = reader.get<std::int64_t>("sliding_window", otherwise);
+  reader.expect(!reader.has("sliding_window") || window >= 1, "sliding_window",
+                "expected a number of at least 1");
+  config.sliding_window = is_on ? window : 0;
+  if (config.sliding_window == 0) return;
+  const auto layers = static_cast<std::size_t>(config.num_hidden_layers);
+  if (reader.has("layer_types")) {
+    reader.expect(reader.at("layer_types").is_array(), "layer_types", "expected a list");
+    for (const json& type : reader.at("layer_types")) {
+      config.sliding_layers.push_back(type == "sliding_attention");
+      reader.expect(type == "sliding_attention" || type == "full_attention", "layer_types",
+                    "only full_attention and sliding_attention are supported");
+    }
+    reader.expect(config.sliding_layers.size() == layers, "layer_types",
+                  "expected one for each of the num_hidden_layers");
+  } else if (family.chooses_sliding) {
+    const auto first = reader.get<std::int64_t>("max_window_layers", 28);
+    for (std::size_t i = 0; i < layers; ++i) {
+      config.sliding_layers.push_back(static_cast<std::int64_t>(i) >= first);
+    }
+  }
+}
+
+void read_biases(ConfigReader& reader, const Family& family, LlamaConfig& config) {
+  const bool attention_bias = !family.qkv_bias && reader.get<bool>("attention_bias", false);
+  config.qkv_bias = family.qkv_bias || attention_bias;
+  config.output_bias = attention_bias;
+  config.qk_norm = family.qk_norm;
+  config.mlp_bias = reader.get<bool>("mlp_bias", false);
 }
 
 /// An id, or a list of ids.
@@ -182,20 +294,21 @@ LlamaConfig read_llama_config(const std::filesystem::path& directory) {
   const json object = parse_object(directory / "config.json");
   ConfigReader reader(object);
   LlamaConfig config;
+  const Family family = read_family(reader);
   refuse_unsupported(reader);
-  read_sizes(reader, config);
+  read_sizes(reader, family, config);
   read_rope(reader, config);
   config.rms_norm_eps = reader.get<double>("rms_norm_eps", 1e-6);
   reader.expect(config.rms_norm_eps >= 0.0, "rms_norm_eps", "expected a number of at least 0");
-  config.attention_bias = reader.get<bool>("attention_bias", false);
-  config.mlp_bias = reader.get<bool>("mlp_bias", false);
+  read_biases(reader, family, config);
+  read_sliding_window(reader, family, config);
   config.tie_word_embeddings = reader.get<bool>("tie_word_embeddings", false);
   config.eos_token_ids = read_eos_ids(directory, object);
 
   std::string problems;
   for (const std::string& text : reader.problems()) problems += "\n  " + text;
   SHIRA_CHECK(ConfigError, problems.empty(), (directory / "config.json").string(),
-              ": not a LLaMA that this version can run:", problems);
+              ": not a model that this version can run:", problems);
   return config;
 }
 

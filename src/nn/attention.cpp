@@ -29,15 +29,24 @@ std::vector<std::int64_t> differences(const std::vector<std::int64_t>& ends) {
   return lengths;
 }
 
+/// (T, S): each query sees itself and what precedes it, within the window.
+torch::Tensor window_mask(std::int64_t start, std::int64_t length, std::int64_t window) {
+  const torch::Tensor all = at::ones({length, start + length}, torch::kBool);
+  return all.tril(start) & all.triu(start - window + 1);
+}
+
 torch::Tensor packed_attention(const torch::Tensor& query, const torch::Tensor& key,
-                               const torch::Tensor& value,
-                               const std::vector<std::int64_t>& sample_lengths) {
-  const auto queries = query.split_with_sizes(sample_lengths, 2);
-  const auto keys = key.split_with_sizes(sample_lengths, 2);
-  const auto values = value.split_with_sizes(sample_lengths, 2);
+                               const torch::Tensor& value, const AttentionPattern& pattern) {
+  const auto queries = query.split_with_sizes(pattern.sample_lengths, 2);
+  const auto keys = key.split_with_sizes(pattern.sample_lengths, 2);
+  const auto values = value.split_with_sizes(pattern.sample_lengths, 2);
   std::vector<torch::Tensor> mixed;
   for (std::size_t i = 0; i < queries.size(); ++i) {
-    mixed.push_back(causal_attention(queries[i], keys[i], values[i]));
+    AttentionPattern sample;
+    if (pattern.window > 0 && pattern.sample_lengths[i] > pattern.window) {
+      sample.visible = window_mask(0, pattern.sample_lengths[i], pattern.window).to(query.device());
+    }
+    mixed.push_back(causal_attention(queries[i], keys[i], values[i], sample));
   }
   return at::cat(mixed, 2);
 }
@@ -68,12 +77,19 @@ torch::Tensor positions_in(const SequenceLayout& layout, std::int64_t start, std
 }
 
 AttentionPattern attention_pattern(const SequenceLayout& layout, std::int64_t start,
-                                   std::int64_t length) {
-  if (!layout.left_padding.defined()) return {differences(layout.cu_seqlens), {}};
+                                   std::int64_t length, std::int64_t window) {
+  if (!layout.cu_seqlens.empty()) return {differences(layout.cu_seqlens), {}, window};
+  const bool cuts = window > 0 && start + length > window;
+  if (!layout.left_padding.defined()) {
+    if (!cuts) return {};
+    return {.visible = window_mask(start, length, window)};
+  }
   const torch::Tensor keys = at::arange(start + length);                          // (S)
   const torch::Tensor queries = at::arange(start, start + length).view({-1, 1});  // (T, 1)
   const torch::Tensor text = keys >= layout.left_padding.view({-1, 1, 1, 1});     // (B, 1, 1, S)
-  return {{}, (text & (keys <= queries)) | (keys == queries)};
+  torch::Tensor seen = text & (keys <= queries);
+  if (cuts) seen = seen & (keys > queries - window);
+  return {.visible = seen | (keys == queries)};
 }
 
 KvCacheLayer::KvCacheLayer(std::int64_t batch, std::int64_t heads, std::int64_t capacity,
@@ -103,7 +119,7 @@ torch::Tensor KvCacheLayer::values() const { return values_.narrow(2, 0, length_
 torch::Tensor causal_attention(const torch::Tensor& query, const torch::Tensor& key,
                                const torch::Tensor& value, const AttentionPattern& pattern) {
   if (!pattern.sample_lengths.empty()) {
-    return packed_attention(query, key, value, pattern.sample_lengths);
+    return packed_attention(query, key, value, pattern);
   }
   const std::int64_t queries = query.size(2);
   const std::int64_t positions = key.size(2);

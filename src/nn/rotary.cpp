@@ -10,14 +10,57 @@
 #include <ATen/Functions.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
+#include <cmath>
 #include <numbers>
 
 namespace shira::nn {
 namespace {
 
+/// theta^(-i / head_dim) for even i.
+torch::Tensor plain_frequencies(std::int64_t head_dim, double theta) {
+  const torch::Tensor exponents =
+      at::arange(0, head_dim, 2, torch::kInt64).to(torch::kFloat32) / static_cast<double>(head_dim);
+  return 1.0 / at::pow(at::scalar_tensor(theta, torch::kFloat32), exponents);
+}
+
+/// _compute_dynamic_ntk_parameters, for a text of `length` positions.
+torch::Tensor dynamic_frequencies(std::int64_t head_dim, double theta, const RopeScaling& scaling,
+                                  std::int64_t length) {
+  const auto context = static_cast<double>(scaling.original_max_position_embeddings);
+  const double longer = std::max(static_cast<double>(length), context) / context;
+  const auto dim = static_cast<double>(head_dim);
+  const double stretch = scaling.factor * longer - (scaling.factor - 1.0);
+  return plain_frequencies(head_dim, theta * std::pow(stretch, dim / (dim - 2.0)));
+}
+
+/// _compute_yarn_parameters: frequencies that turn more than beta_fast times within the context are
+/// kept, those below beta_slow divided, between them a ramp.
+torch::Tensor scale_yarn(const torch::Tensor& frequencies, double theta,
+                         const RopeScaling& scaling) {
+  const std::int64_t count = frequencies.size(0);
+  const auto context = static_cast<double>(scaling.original_max_position_embeddings);
+  const auto index_of_turns = [&](double turns) {
+    return static_cast<double>(count) * std::log(context / (turns * 2 * std::numbers::pi)) /
+           std::log(theta);
+  };
+  double low = index_of_turns(scaling.beta_fast), high = index_of_turns(scaling.beta_slow);
+  if (scaling.truncate) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, static_cast<double>(2 * count - 1));
+  if (low == high) high += 0.001;
+  const torch::Tensor ramp =
+      ((at::arange(count).to(torch::kFloat32) - low) / (high - low)).clamp(0, 1);
+  const torch::Tensor kept = 1 - ramp;
+  return frequencies / scaling.factor * (1 - kept) + frequencies * kept;
+}
+
 /// Low frequencies are divided by the factor, high ones kept, the band between is interpolated
 /// (transformers' _compute_llama3_parameters).
-torch::Tensor scale_llama3(const torch::Tensor& frequencies, const Llama3RopeScaling& scaling) {
+torch::Tensor scale_llama3(const torch::Tensor& frequencies, const RopeScaling& scaling) {
   const auto context = static_cast<double>(scaling.original_max_position_embeddings);
   const double low_wavelength = context / scaling.low_freq_factor;
   const double high_wavelength = context / scaling.high_freq_factor;
@@ -76,18 +119,34 @@ torch::Tensor rotate_half(const torch::Tensor& x) {
 
 }  // namespace
 
-Rotary::Rotary(std::int64_t head_dim, double theta, std::optional<Llama3RopeScaling> scaling) {
-  const torch::Tensor exponents =
-      at::arange(0, head_dim, 2, torch::kInt64).to(torch::kFloat32) / static_cast<double>(head_dim);
-  inverse_frequencies_ = 1.0 / at::pow(at::scalar_tensor(theta, torch::kFloat32), exponents);
-  if (scaling) inverse_frequencies_ = scale_llama3(inverse_frequencies_, *scaling);
+Rotary::Rotary(std::int64_t head_dim, double theta, std::optional<RopeScaling> scaling)
+    : head_dim_(head_dim),
+      theta_(theta),
+      scaling_(scaling),
+      frequencies_(plain_frequencies(head_dim, theta)) {
+  if (!scaling) return;
+  if (scaling->kind == RopeScaling::Kind::kLinear) frequencies_ = frequencies_ / scaling->factor;
+  if (scaling->kind == RopeScaling::Kind::kLlama3) {
+    frequencies_ = scale_llama3(frequencies_, *scaling);
+  }
+  if (scaling->kind == RopeScaling::Kind::kYarn) {
+    frequencies_ = scale_yarn(frequencies_, theta, *scaling);
+  }
+}
+
+torch::Tensor Rotary::frequencies_for(const torch::Tensor& positions) const {
+  if (!scaling_ || scaling_->kind != RopeScaling::Kind::kDynamic) return frequencies_;
+  return dynamic_frequencies(head_dim_, theta_, *scaling_,
+                             positions.max().item<std::int64_t>() + 1);
 }
 
 Rotary::Tables Rotary::tables(const torch::Tensor& positions,
                               const torch::TensorOptions& options) const {
-  const torch::Tensor angles = positions.to(torch::kFloat32).unsqueeze(-1) * inverse_frequencies_;
+  const torch::Tensor angles =
+      positions.to(torch::kFloat32).unsqueeze(-1) * frequencies_for(positions);
   const torch::Tensor both = at::cat({angles, angles}, -1);
-  return {both.cos().to(options), both.sin().to(options)};
+  const double factor = scaling_ ? scaling_->attention_factor : 1.0;
+  return {(both.cos() * factor).to(options), (both.sin() * factor).to(options)};
 }
 
 Rotary::Tables Rotary::tables(std::int64_t start, std::int64_t length,

@@ -39,6 +39,13 @@ VARIANTS = [
     "spelling_old",
     "spelling_new",
     "rope_default",
+    "rope_linear",
+    "rope_dynamic",
+    "rope_yarn",
+    "mistral",
+    "qwen2",
+    "qwen2_sliding",
+    "qwen3",
 ]
 
 # ---------------------------------------------------------------------------------------- running

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import transformers
 from conftest import BUILD_DIR
-from json_tokenizers import SPACES, WORDS, make_tokenizer, special
+from tokenizer_kinds import SPACES, WORDS, make_tokenizer, special
 
 TAKES_TURNS = (
     "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}"

@@ -48,13 +48,16 @@ def change_weights(directory):
 @pytest.mark.parametrize(
     "key, value",
     [
-        ("model_type", "mistral"),
+        ("model_type", "gemma"),
         ("hidden_act", "gelu"),
         ("attention_dropout", 0.1),
         ("quantization_config", {"quant_method": "gptq"}),
-        ("rope_scaling", {"type": "linear", "factor": 2.0}),
-        ("rope_scaling", {"rope_type": "yarn", "factor": 2.0}),
-        ("rope_scaling", {"type": "dynamic", "factor": 2.0}),
+        ("rope_scaling", {"type": "linear", "factor": 0.5}),
+        ("rope_scaling", {"type": "longrope", "factor": 2.0}),
+        ("rope_scaling", {"rope_type": "yarn", "factor": 2.0, "beta_slow": 0}),
+        ("rope_scaling", {"type": "dynamic"}),
+        ("sliding_window", 0),
+        ("sliding_window", "7"),
         ("rope_scaling", {**LLAMA3_ROPE, "factor": "8"}),
         (
             "rope_scaling",
@@ -93,7 +96,7 @@ def test_all_values_in_one_error(directory):
         model_type="gpt2",
         hidden_act="relu",
         attention_dropout=0.5,
-        rope_scaling={"type": "linear", "factor": 2.0},
+        rope_scaling={"type": "su", "factor": 2.0},
     )
     error = error_with(directory)
     for key in ("model_type", "hidden_act", "attention_dropout", "rope_scaling"):

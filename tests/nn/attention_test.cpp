@@ -59,6 +59,29 @@ TEST(CausalAttention, PackedSamplesSeeThemselvesOnly) {
   }
 }
 
+TEST(CausalAttention, AWindowOfThreeSeesThreePositions) {
+  const Heads heads;
+  const auto attend = [&](std::int64_t begin, std::int64_t from, std::int64_t end,
+                          const AttentionPattern& pattern = {}) {
+    return causal_attention(heads.query.narrow(2, begin, end - begin),
+                            heads.key.narrow(2, from, end - from),
+                            heads.value.narrow(2, from, end - from), pattern);
+  };
+  std::vector<torch::Tensor> alone;  // each query with the keys that it may see
+  for (std::int64_t i = 0; i < 7; ++i)
+    alone.push_back(attend(i, std::max<std::int64_t>(i - 2, 0), i + 1));
+  const torch::Tensor expected = at::cat(alone, 2);
+  EXPECT_TRUE(
+      at::allclose(attend(0, 0, 7, attention_pattern({}, 0, 7, 3)), expected, 1e-12, 1e-12));
+  const torch::Tensor last = attend(4, 0, 7, attention_pattern({}, 4, 3, 3));  // after a cache
+  EXPECT_TRUE(at::allclose(last, expected.narrow(2, 4, 3), 1e-12, 1e-12));
+  // Packed: the second sample sees nothing of the first.
+  const torch::Tensor packed =
+      attend(0, 0, 7, attention_pattern({.cu_seqlens = {0, 2, 7}}, 0, 7, 3));
+  EXPECT_TRUE(at::allclose(packed.narrow(2, 4, 3), expected.narrow(2, 4, 3), 1e-12, 1e-12));
+  EXPECT_TRUE(at::allclose(packed.narrow(2, 2, 2), attend(2, 2, 4), 1e-12, 1e-12));
+}
+
 TEST(KvCacheLayer, GoesOnWithTheRowsThatAreKept) {
   const Heads heads;
   KvCacheLayer cache(2, 2, 7, 6, torch::kFloat64);

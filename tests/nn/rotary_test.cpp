@@ -28,7 +28,7 @@ Rotary::Tables tables_of(torch::ScalarType dtype, bool by_sequence) {
 }
 
 TEST(Rotary, TablesOfAnyPositionsAreThoseOfTheConsecutiveOnes) {
-  const Rotary rotary(6, 100.0, Llama3RopeScaling{});
+  const Rotary rotary(6, 100.0, RopeScaling{.kind = RopeScaling::Kind::kLlama3, .factor = 8.0});
   const Rotary::Tables all = rotary.tables(0, 9, torch::kFloat32);
   const torch::Tensor places = at::tensor({5, 0, 8, 8}, torch::kInt64);
   const Rotary::Tables row = rotary.tables(places, torch::kFloat32);

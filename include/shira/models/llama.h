@@ -1,5 +1,6 @@
-// LLaMA 1, 2 and 3 (Touvron et al. 2023; Dubey et al. 2024). Module and parameter names are the
-// checkpoint's: model.layers.0.self_attn.q_proj.weight.
+// LLaMA 1, 2 and 3 (Touvron et al. 2023; Dubey et al. 2024) and its relatives of the same blocks:
+// Mistral (sliding window), Qwen2 (biases of queries, keys and values), Qwen3 (norms of queries and
+// keys). Module and parameter names are the checkpoint's: model.layers.0.self_attn.q_proj.weight.
 #pragma once
 
 #include <shira/base/export.h>
@@ -36,6 +37,7 @@ class SHIRA_API LlamaAttentionImpl : public torch::nn::Module {
                         nn::KvCacheLayer* cache, const nn::AttentionPattern& pattern);
 
   nn::Linear q_proj{nullptr}, k_proj{nullptr}, v_proj{nullptr}, o_proj{nullptr};
+  nn::RmsNorm q_norm{nullptr}, k_norm{nullptr};  // of each head; null but in Qwen3
 
  private:
   torch::Tensor split_heads(const torch::Tensor& projected) const;

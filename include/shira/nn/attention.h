@@ -34,13 +34,15 @@ SHIRA_API torch::Tensor positions_in(const SequenceLayout& layout, std::int64_t 
 /// What attention needs of a layout, worked out once for all layers of a call.
 struct AttentionPattern {
   std::vector<std::int64_t> sample_lengths = {};  // of packed samples; empty: not packed
-  /// (B, 1, T, S) bool: what each query sees. Undefined: everything up to itself.
+  /// (B, 1, T, S) or (T, S) bool: what each query sees. Undefined: everything up to itself.
   torch::Tensor visible = {};
+  std::int64_t window = 0;  // of packed samples: each query sees so many positions; 0: all
 };
 
-/// For the T tokens from `start` on. Padding is seen by none but itself (which keeps NaN away).
+/// For the T tokens from `start` on, of which each sees itself and the `window` - 1 before it (0:
+/// all before it). Padding is seen by none but itself (which keeps NaN away).
 SHIRA_API AttentionPattern attention_pattern(const SequenceLayout& layout, std::int64_t start,
-                                             std::int64_t length);
+                                             std::int64_t length, std::int64_t window = 0);
 
 /// Keys and values of one layer, in memory of a fixed capacity.
 class SHIRA_API KvCacheLayer {

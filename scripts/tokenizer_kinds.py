@@ -2,7 +2,6 @@
 
 import json
 import random
-import sys
 import unicodedata
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -232,11 +231,29 @@ KINDS = {
 }
 
 
+def train_tokenizer(kind, texts, vocabulary=None):
+    tokenizer, trainer = KINDS[kind]()
+    if vocabulary:
+        trainer.vocab_size = vocabulary
+    if kind != "llama2":
+        tokenizer.train_from_iterator(texts, trainer)
+        return tokenizer
+    # As sentencepiece trains: no piece reaches over a space.
+    pieces = tokenizer.normalizer, tokenizer.pre_tokenizer
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Sequence([]), pre_tokenizers.Metaspace("\u2581")
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.normalizer, tokenizer.pre_tokenizer = pieces
+    return tokenizer
+
+
 def make_tokenizer(kind, directory):
     """Trains one and saves it as directory/tokenizer.json."""
-    tokenizer, trainer = KINDS[kind]()
-    tokenizer.train_from_iterator(random_texts(1500, seed=1, characters=False), trainer)
+    tokenizer = train_tokenizer(kind, random_texts(1500, seed=1, characters=False))
     tokenizer.add_tokens(ADDED)
+    return save_tokenizer(kind, tokenizer, directory)
+
+
+def save_tokenizer(kind, tokenizer, directory):
     description = json.loads(tokenizer.to_str())
     if kind == "unigram":
         # The package reads numbers of 17 digits to the last bit but one, which decides between paths of equal score.
@@ -244,8 +261,3 @@ def make_tokenizer(kind, directory):
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "tokenizer.json").write_text(json.dumps(description))
     return Tokenizer.from_file(str(directory / "tokenizer.json"))
-
-
-if __name__ == "__main__":
-    for text in random_texts(int(sys.argv[1]), seed=0):
-        print(json.dumps(text))
