@@ -6,8 +6,9 @@ import subprocess
 
 import pytest
 import transformers
-from conftest import BUILD_DIR
-from tokenizer_kinds import SPACES, WORDS, make_tokenizer, special
+from conftest import BUILD_DIR, checkpoint, failure_of, run_json
+from tokenizer_kinds import SPACES, WORDS, make_tokenizer, random_texts, save_tokenizer, special, train_tokenizer
+from train_helpers import write_config, write_records
 
 TAKES_TURNS = (
     "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}"
@@ -111,3 +112,60 @@ def test_ids_equal_those_of_transformers(template, tmp_path):
             # What the tokenizer itself does to a text is not the template's affair.
             plain = tokenizer.decode(tokenizer(content, add_special_tokens=False)["input_ids"])
             assert answer.strip() == plain.strip()
+
+
+# ------------------------------------------------------------------------------------ the command line
+
+
+@pytest.fixture
+def llama3(copy_of):
+    """A model with the tokenizer.json of a small LLaMA-3; (directory, the tokenizer in transformers)."""
+    directory = copy_of(checkpoint("llama3"))
+    (directory / "tokenizer.model").unlink()
+    tokenizer = train_tokenizer("llama3", random_texts(500, seed=1, characters=False), 340)
+    tokenizer.add_tokens([special(token) for token in HEADERS])
+    assert tokenizer.get_vocab_size() <= 384
+    save_tokenizer("llama3", tokenizer, directory)
+    named = {"bos_token": HEADERS[0], "eos_token": "<|eot_id|>"}
+    (directory / "tokenizer_config.json").write_text(json.dumps(named))
+    return directory, transformers.PreTrainedTokenizerFast(
+        tokenizer_file=str(directory / "tokenizer.json"), **named
+    )
+
+
+def test_training_on_messages(llama3, tmp_path):
+    directory, tokenizer = llama3
+    messages = [{"role": "user", "content": "the river?"}, {"role": "assistant", "content": " Running. "}]
+    keys = {"datasets": write_records(tmp_path, [{"messages": messages}] * 3), "base_model": str(directory)}
+    keys["datasets"][0]["type"] = "messages"
+    config = write_config(tmp_path / "c.yaml", **keys, chat_template="llama-3", sequence_len=256, micro_batch_size=1)
+    sample = run_json("train", config, "--dry_run")["batch"][0]
+    text = tokenizer.apply_chat_template(messages, chat_template=LLAMA_3, tokenize=False)
+    assert sample["tokens"] == len(tokenizer(text, add_special_tokens=False)["input_ids"])
+    assert sample["trained_text"] == "Running."
+    assert sample["trained_tokens"] == len(tokenizer("Running.<|eot_id|>", add_special_tokens=False)["input_ids"])
+    assert run_json("train", config)["trained_parameters"] > 0
+
+
+@pytest.mark.parametrize("system", [None, "be brief"])
+def test_generate_answers_a_message(llama3, system):
+    directory, tokenizer = llama3
+    messages = [{"role": "system", "content": system}] * (system is not None)
+    messages.append({"role": "user", "content": "the river?"})
+    text = tokenizer.apply_chat_template(
+        messages, chat_template=LLAMA_3, tokenize=False, add_generation_prompt=True
+    )
+    flags = ("--system", system) if system else ()
+    answer = run_json(
+        "generate", "--base_model", directory, "--chat", "llama-3", "--prompt", "the river?", *flags, "--max_new_tokens", 9
+    )
+    assert answer["prompt_tokens"] == len(tokenizer(text, add_special_tokens=False)["input_ids"])
+    assert answer["finish_reason"] in ("length", "stop")
+
+
+def test_a_template_whose_tokens_the_model_lacks(tmp_path):
+    directory = checkpoint("llama2")
+    flags = ("--base_model", directory, "--prompt", "x")
+    assert "<|im_end|>" in failure_of("generate", *flags, "--chat", "chatml")
+    assert "chatml, llama-2" in failure_of("generate", *flags, "--chat", "vicuna")
+    failure_of("generate", *flags, "--system", "be brief", rc=2)

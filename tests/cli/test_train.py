@@ -224,6 +224,15 @@ def test_ten_steps_on_text(base, text, tmp_path, name):
     assert_equals_torch(base, tmp_path / "run", samples, keys | CURVES[name])
 
 
+@pytest.mark.parametrize("variant", ["mistral", "qwen2_sliding", "qwen3", "rope_dynamic"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_ten_steps_of_the_relatives(variant, packed, text, tmp_path):
+    base = checkpoint(variant)
+    samples = windows(base, TEXT, 48)
+    keys = {"datasets": text, "sequence_len": 48, "micro_batch_size": len(samples), "sample_packing": packed}
+    assert_equals_torch(base, tmp_path / "run", samples, keys | CURVES["shira, rand, cosine"])
+
+
 @pytest.mark.parametrize("adapter", ["shira", "full"])
 def test_accumulation_is_weighted_by_tokens(base, tmp_path, adapter):
     """Samples of unequal lengths in micro-batches that the shuffle fills differently each epoch."""
