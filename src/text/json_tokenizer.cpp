@@ -107,6 +107,8 @@ class JsonTokenizer : public TokenizerBackend {
 
  private:
   void read_added_tokens(const JsonComponent& root);
+  template <typename Add>
+  void run_model(AlignedText part, bool at_start, WordCache& cache, const Add& add) const;
   template <typename Add, typename AddToken>
   void run(std::string_view text, bool traced, const Add& add, const AddToken& add_token) const;
   Words words_of(AlignedText text, bool at_start) const;
@@ -204,28 +206,31 @@ std::unique_ptr<WordCache> JsonTokenizer::borrow_cache() const {
   return cache;
 }
 
-/// Calls add(words, word, its tokens) and add_token(id, part, whose bytes) in the order of the
-/// text.
+/// Calls add(text, word, its tokens) for each word of `part`.
+template <typename Add>
+void JsonTokenizer::run_model(AlignedText part, bool at_start, WordCache& cache,
+                              const Add& add) const {
+  const Words words = words_of(std::move(part), at_start);
+  std::vector<WordToken> tokens;
+  for (const TextRange range : words.ranges) {
+    const auto word =
+        std::string_view(words.text.text()).substr(range.begin, range.end - range.begin);
+    std::span<const WordToken> known = cache.find(word);
+    if (known.empty()) {
+      tokens.clear();
+      model_->tokenize(word, tokens);
+      cache.put(word, tokens);
+      known = tokens;
+    }
+    add(words.text, range, known);
+  }
+}
+
+/// Calls add(text, word, its tokens) and add_token(id, its last byte) in the order of the text.
 template <typename Add, typename AddToken>
 void JsonTokenizer::run(std::string_view text, bool traced, const Add& add,
                         const AddToken& add_token) const {
   std::unique_ptr<WordCache> cache = borrow_cache();
-  std::vector<WordToken> tokens;
-  const auto run_model = [&](AlignedText part, bool at_start) {
-    const Words words = words_of(std::move(part), at_start);
-    for (const TextRange range : words.ranges) {
-      const auto word =
-          std::string_view(words.text.text()).substr(range.begin, range.end - range.begin);
-      if (const auto known = cache->find(word); !known.empty()) {
-        add(words.text, range, known);
-        continue;
-      }
-      tokens.clear();
-      model_->tokenize(word, tokens);
-      cache->put(word, tokens);
-      add(words.text, range, std::span<const WordToken>(tokens));
-    }
-  };
   for (const AddedPart& raw : raw_tokens_.split(text)) {
     if (raw.id >= 0) {
       add_token(raw.id, raw.range.end - 1);
@@ -239,15 +244,9 @@ void JsonTokenizer::run(std::string_view text, bool traced, const Add& add,
         add_token(inner.id, traced ? part.origin(inner.range.end - 1) : 0);
         continue;
       }
-      const bool whole = inner.range == TextRange{0, part.text().size()};
-      const bool at_start = raw.range.begin == 0 && inner.range.begin == 0;
-      if (whole) {
-        run_model(std::move(part), at_start);
-        break;
-      }
       AlignedText piece = part.rebuilt();
       piece.append(part, inner.range);
-      run_model(std::move(piece), at_start);
+      run_model(std::move(piece), raw.range.begin == 0 && inner.range.begin == 0, *cache, add);
     }
   }
   const std::lock_guard lock(mutex_);

@@ -1,5 +1,5 @@
 // HuggingFace's tokenizer.json: added tokens, normalizer, pre-tokenizer, model, post-processor and
-// decoder, as the `tokenizers` package (0.15 to 0.22) runs them.
+// decoder, as the `tokenizers` package (0.23) runs them.
 #pragma once
 
 #include "tokenizer_backend.h"

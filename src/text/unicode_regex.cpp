@@ -30,46 +30,51 @@ std::string_view class_members(char escape) {
   }
 }
 
+/// What Oniguruma alone has at `i`, outside of escapes.
+void refuse_foreign(const std::string& pattern, std::size_t i, bool in_class) {
+  const auto at = [&](std::string_view text) { return pattern.compare(i, text.size(), text) == 0; };
+  if (in_class) {
+    SHIRA_CHECK(IoError, !at("&&"), "intersections of classes (&&) are not supported");
+    SHIRA_CHECK(IoError, !at("[") || at("[:"), "classes within classes are not supported");
+    return;
+  }
+  const char option = at("(?") && i + 2 < pattern.size() ? pattern[i + 2] : '\0';
+  SHIRA_CHECK(IoError,
+              std::isalpha(static_cast<unsigned char>(option)) == 0 || at("(?i:") || at("(?i)"),
+              "of the options (?...) only i is supported");
+}
+
+std::string translate_escape(char escape, bool in_class) {
+  constexpr std::string_view kCommon = "pPrntvfabBAzZGxe";
+  const bool is_upper = escape >= 'A' && escape <= 'Z';
+  const std::string same = {'\\', escape};
+  const std::string_view members = class_members(escape);
+  if (members.empty()) {
+    const bool is_letter = is_upper || (escape >= 'a' && escape <= 'z');
+    SHIRA_CHECK(IoError, !is_letter || kCommon.find(escape) != kCommon.npos, same,
+                " is not supported");
+    return escape == 'v' ? R"(\x0B)" : same;  // Oniguruma's is the one character
+  }
+  if (!in_class) return detail::concat(is_upper ? "[^" : "[", members, "]");
+  SHIRA_CHECK(IoError, escape != 'W', "\\W within a class is not supported");
+  // PCRE2's \S and \D within a class differ from Oniguruma's at U+180E alone.
+  return is_upper ? same : std::string(members);
+}
+
 /// Rewrites Oniguruma's escapes and refuses what it alone has; the rest is common to both.
 std::string to_pcre2(const std::string& pattern) {
-  constexpr std::string_view kCommon = "pPrntvfabBAzZGxe0123456789";
   std::string result;
   bool in_class = false;
   for (std::size_t i = 0; i < pattern.size(); ++i) {
     const char c = pattern[i];
-    if (c != '\\' || i + 1 == pattern.size()) {
-      const bool is_option = !in_class && c == '(' && pattern.compare(i, 2, "(?") == 0 &&
-                             std::isalpha(static_cast<unsigned char>(pattern.c_str()[i + 2])) != 0;
-      SHIRA_CHECK(IoError, !is_option || pattern.compare(i, 3, "(?i") == 0,
-                  "of the options (?...) only i is supported");
-      SHIRA_CHECK(IoError, !(in_class && c == '&' && pattern.compare(i, 2, "&&") == 0),
-                  "intersections of classes (&&) are not supported");
-      const bool nested = in_class && c == '[' && pattern.compare(i, 2, "[:") != 0;
-      SHIRA_CHECK(IoError, !nested, "classes within classes are not supported");
-      if (c == '[') in_class = true;
-      if (c == ']') in_class = false;
-      result += c;
+    if (c == '\\' && i + 1 < pattern.size()) {
+      result += translate_escape(pattern[++i], in_class);
       continue;
     }
-    const char escape = pattern[++i];
-    const std::string_view members = class_members(escape);
-    if (members.empty()) {
-      const bool is_letter = (escape >= 'a' && escape <= 'z') || (escape >= 'A' && escape <= 'Z');
-      SHIRA_CHECK(IoError, !is_letter || kCommon.find(escape) != kCommon.npos, "\\", escape,
-                  " is not supported");
-      // Oniguruma's \v is the one character.
-      result += escape == 'v' ? R"(\x0B)" : std::string{'\\', escape};
-      continue;
-    }
-    const bool negated = escape >= 'A' && escape <= 'Z';
-    SHIRA_CHECK(IoError, !(negated && in_class && escape == 'W'),
-                "\\W within a class is not supported");
-    if (in_class) {
-      // PCRE2's \S and \D within a class differ from Oniguruma's at U+180E alone.
-      result += negated ? std::string{'\\', escape} : std::string(members);
-    } else {
-      result += detail::concat(negated ? "[^" : "[", members, "]");
-    }
+    refuse_foreign(pattern, i, in_class);
+    if (c == '[') in_class = true;
+    if (c == ']') in_class = false;
+    result += c;
   }
   return result;
 }
