@@ -51,14 +51,16 @@ void add_tokenize(CLI::App& app, int&) {
   CLI::App* command = app.add_subcommand("tokenize", "Text to ids and pieces as JSON, and back");
   command
       ->add_option("--base_model", flags->base_model,
-                   "Directory with tokenizer.model, or org/name in the local HuggingFace cache")
+                   "Directory with a tokenizer (tokenizer.json, tokenizer.model, or vocab.json and "
+                   "merges.txt), or org/name in the local HuggingFace cache")
       ->required();
   CLI::Option* text = command->add_option("text", flags->text, "The text");
   command->add_option("--file", flags->file, "A file instead of a text");
   CLI::Option* decode =
       command->add_option("--decode", flags->decode, "Ids to turn into {text}: --decode 1,2,3")
           ->delimiter(',');
-  command->add_flag("--special", flags->special, "Add BOS and EOS as the model's settings ask");
+  command->add_flag("--special", flags->special,
+                    "Add what the tokenizer's files ask for (LLaMA: BOS)");
   command->add_flag("--json")->description("The result is JSON in any case");
   command->callback([flags, text, decode] {
     flags->has_text = text->count() > 0;
