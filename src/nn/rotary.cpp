@@ -17,21 +17,23 @@
 namespace shira::nn {
 namespace {
 
-/// theta^(-i / head_dim) for even i.
-torch::Tensor plain_frequencies(std::int64_t head_dim, double theta) {
+/// theta^(-i / head_dim) for even i; `theta` () or (B, 1, 1).
+torch::Tensor plain_frequencies(std::int64_t head_dim, const torch::Tensor& theta) {
   const torch::Tensor exponents =
       at::arange(0, head_dim, 2, torch::kInt64).to(torch::kFloat32) / static_cast<double>(head_dim);
-  return 1.0 / at::pow(at::scalar_tensor(theta, torch::kFloat32), exponents);
+  return 1.0 / at::pow(theta.to(torch::kFloat32), exponents);
 }
 
-/// _compute_dynamic_ntk_parameters, for a text of `length` positions.
+/// _compute_dynamic_ntk_parameters, for texts of `lengths` positions, () or (B): each row of a
+/// batch turns as it would alone.
 torch::Tensor dynamic_frequencies(std::int64_t head_dim, double theta, const RopeScaling& scaling,
-                                  std::int64_t length) {
+                                  const torch::Tensor& lengths) {
   const auto context = static_cast<double>(scaling.original_max_position_embeddings);
-  const double longer = std::max(static_cast<double>(length), context) / context;
+  const torch::Tensor longer = lengths.to(torch::kFloat64).clamp_min(context) / context;
   const auto dim = static_cast<double>(head_dim);
-  const double stretch = scaling.factor * longer - (scaling.factor - 1.0);
-  return plain_frequencies(head_dim, theta * std::pow(stretch, dim / (dim - 2.0)));
+  const torch::Tensor stretch = scaling.factor * longer - (scaling.factor - 1.0);
+  const torch::Tensor stretched = theta * stretch.pow(dim / (dim - 2.0));
+  return plain_frequencies(head_dim, lengths.dim() == 0 ? stretched : stretched.view({-1, 1, 1}));
 }
 
 /// _compute_yarn_parameters: frequencies that turn more than beta_fast times within the context are
@@ -123,7 +125,7 @@ Rotary::Rotary(std::int64_t head_dim, double theta, std::optional<RopeScaling> s
     : head_dim_(head_dim),
       theta_(theta),
       scaling_(scaling),
-      frequencies_(plain_frequencies(head_dim, theta)) {
+      frequencies_(plain_frequencies(head_dim, at::scalar_tensor(theta, torch::kFloat64))) {
   if (!scaling) return;
   if (scaling->kind == RopeScaling::Kind::kLinear) frequencies_ = frequencies_ / scaling->factor;
   if (scaling->kind == RopeScaling::Kind::kLlama3) {
@@ -136,8 +138,7 @@ Rotary::Rotary(std::int64_t head_dim, double theta, std::optional<RopeScaling> s
 
 torch::Tensor Rotary::frequencies_for(const torch::Tensor& positions) const {
   if (!scaling_ || scaling_->kind != RopeScaling::Kind::kDynamic) return frequencies_;
-  return dynamic_frequencies(head_dim_, theta_, *scaling_,
-                             positions.max().item<std::int64_t>() + 1);
+  return dynamic_frequencies(head_dim_, theta_, *scaling_, positions.amax(-1) + 1);
 }
 
 Rotary::Tables Rotary::tables(const torch::Tensor& positions,

@@ -135,7 +135,7 @@ def test_greedy_equals_transformers(variant):
     ["", "sea", "Rain fell on the tents, on the wagons. " * 12],
     ids=["empty", "one token", "long"],
 )
-@pytest.mark.parametrize("variant", ["llama2", "llama3", "mistral", "qwen2_sliding", "qwen3"])
+@pytest.mark.parametrize("variant", ["llama2", "llama3", "mistral", "qwen2_sliding", "qwen3", "rope_dynamic", "rope_yarn"])
 def test_greedy_after_prompts_of_any_length(variant, prompt):
     """A cache that grows in steps must keep what it holds."""
     directory = checkpoint(variant)
@@ -283,7 +283,7 @@ def test_a_prompt_in_brackets_is_one_prompt(directory):
 
 
 @pytest.mark.parametrize("penalty", [0.8, 1.3, 5.0])
-@pytest.mark.parametrize("variant", ["llama2", "llama3", "mistral", "qwen2_sliding", "qwen3"])
+@pytest.mark.parametrize("variant", ["llama2", "llama3", "mistral", "qwen2_sliding", "qwen3", "rope_dynamic", "rope_yarn"])
 def test_repetition_penalty_equals_transformers(variant, penalty):
     directory = checkpoint(variant)
     prompt = [1, *processor(directory).encode(PROMPT)]

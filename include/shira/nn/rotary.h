@@ -45,6 +45,7 @@ class SHIRA_API Rotary {
   Tables tables(std::int64_t start, std::int64_t length, const torch::TensorOptions& options) const;
 
  private:
+  /// (head_dim / 2), or (B, 1, head_dim / 2) for positions (B, T).
   torch::Tensor frequencies_for(const torch::Tensor& positions) const;
 
   std::int64_t head_dim_;
