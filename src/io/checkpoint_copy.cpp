@@ -4,6 +4,7 @@
 #include <shira/base/error.h>
 #include <shira/io/atomic_file.h>
 #include <shira/io/checkpoint_copy.h>
+#include <shira/io/checkpoint_files.h>
 
 #include <nlohmann/json.hpp>
 
@@ -20,21 +21,46 @@ bool is_weight_file(const std::string& name) {
          name.ends_with(".gguf");
 }
 
+/// Appends the plain files of `root` / `folder` that are kept.
+template <typename Keep>
+void list_files(const fs::path& root, const fs::path& folder, const Keep& is_kept,
+                std::vector<std::string>& paths) {
+  for (const auto& entry : fs::directory_iterator(root / folder)) {
+    const std::string name = entry.path().filename();
+    if (entry.is_regular_file() && is_kept(name)) paths.push_back(folder / name);
+  }
+}
+
+bool is_companion(const std::string& name) {
+  return !is_weight_file(name) && name != "README.md" && !name.starts_with("adapter_");
+}
+
 }  // namespace
 
 std::vector<std::string> companion_files(const fs::path& directory) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(directory)) {
-    std::string name = entry.path().filename().string();
-    const bool stays = is_weight_file(name) || name == "README.md" || name.starts_with("adapter_");
-    if (entry.is_regular_file() && !stays) names.push_back(std::move(name));
+  std::vector<std::string> paths;
+  list_files(directory, "", is_companion, paths);
+  if (fs::exists(directory / "model_index.json")) {
+    const std::vector<std::string> ours = weight_components(directory);
+    for (const auto& entry : fs::directory_iterator(directory)) {
+      const std::string name = entry.path().filename();
+      if (!entry.is_directory() || name.starts_with(".")) continue;
+      const bool has_weights = std::find(ours.begin(), ours.end(), name) != ours.end();
+      const auto is_kept = [&](const std::string& file) {
+        return !has_weights || is_companion(file);
+      };
+      list_files(directory, name, is_kept, paths);
+    }
   }
-  std::sort(names.begin(), names.end());
-  return names;
+  std::sort(paths.begin(), paths.end());
+  return paths;
 }
 
 void copy_companion_files(const fs::path& from, const fs::path& to) {
-  for (const std::string& name : companion_files(from)) duplicate_file(from / name, to / name);
+  for (const std::string& path : companion_files(from)) {
+    fs::create_directories((to / path).parent_path());
+    duplicate_file(from / path, to / path);
+  }
 }
 
 void duplicate_file(const fs::path& from, const fs::path& to) {
@@ -50,9 +76,8 @@ void duplicate_file(const fs::path& from, const fs::path& to) {
 
 void write_checkpoint_index(const fs::path& from, const fs::path& to,
                             const CheckpointIndex& index) {
-  constexpr const char* kName = "model.safetensors.index.json";
   // Read by CheckpointFiles before, so known to be an object.
-  auto text = nlohmann::ordered_json::parse(read_file(from / kName));
+  auto text = nlohmann::ordered_json::parse(read_file(from));
   auto& metadata = text["metadata"];
   if (!metadata.is_object()) metadata = nlohmann::ordered_json::object();
   metadata["total_size"] = index.total_size;
@@ -61,7 +86,7 @@ void write_checkpoint_index(const fs::path& from, const fs::path& to,
     metadata["total_parameters"] = before + static_cast<std::uint64_t>(index.more_parameters);
   }
   text["weight_map"] = index.weight_map;
-  write_file(to / kName, text.dump(2) + "\n");
+  write_file(to, text.dump(2) + "\n");
 }
 
 }  // namespace shira

@@ -15,8 +15,26 @@ namespace {
 namespace fs = std::filesystem;
 using WeightMap = std::map<std::string, std::string>;  // tensor -> shard
 
-constexpr const char* kWeights = "model.safetensors";
-constexpr const char* kIndex = "model.safetensors.index.json";
+/// Names under which weights are found, and their index, in the order of preference.
+struct WeightNames {
+  const char* weights;
+  const char* index;
+};
+constexpr WeightNames kWeightNames[] = {
+    {"model.safetensors", "model.safetensors.index.json"},
+    {"diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json"},
+    {"model.fp16.safetensors", "model.safetensors.index.fp16.json"},
+    {"diffusion_pytorch_model.fp16.safetensors",
+     "diffusion_pytorch_model.safetensors.index.fp16.json"}};
+constexpr const char* kPipeline = "model_index.json";
+
+/// The first names that `directory` has one of; nothing where there are no weights.
+const WeightNames* find_weights(const fs::path& directory) {
+  for (const WeightNames& names : kWeightNames) {
+    if (fs::exists(directory / names.weights) || fs::exists(directory / names.index)) return &names;
+  }
+  return nullptr;
+}
 
 [[noreturn]] void throw_no_weights(const fs::path& directory) {
   SHIRA_CHECK(IoError, fs::is_directory(directory), directory,
@@ -29,7 +47,9 @@ constexpr const char* kIndex = "model.safetensors.index.json";
               "M.from_pretrained('",
               directory.string(), "', torch_dtype='auto').save_pretrained('", directory.string(),
               "')\"");
-  throw IoError(detail::concat(directory, ": has no weights; expected ", kWeights, " or ", kIndex));
+  throw IoError(detail::concat(directory, ": has no weights; expected ", kWeightNames[0].weights,
+                               " or ", kWeightNames[0].index, ", or diffusers' ",
+                               kWeightNames[1].weights));
 }
 
 /// At most ten of the names, for an error message.
@@ -85,14 +105,15 @@ std::set<std::string> checked_shards(const WeightMap& weight_map, const fs::path
 }
 
 /// The index places exactly these tensors in this shard.
-void check_listed(const SafetensorsFile& file, const WeightMap& weight_map) {
+void check_listed(const SafetensorsFile& file, const WeightMap& weight_map, const fs::path& index) {
   const fs::path& path = file.path();
+  const std::string index_name = index.filename();
   for (const std::string& name : file.names()) {
     const auto listed = weight_map.find(name);
     SHIRA_CHECK(IoError, listed != weight_map.end(), path, ": has a tensor ", detail::quote(name),
-                " that ", kIndex, " does not list");
+                " that ", index_name, " does not list");
     SHIRA_CHECK(IoError, listed->second == path.filename(), path, ": has the tensor ",
-                detail::quote(name), " that ", kIndex, " places in ",
+                detail::quote(name), " that ", index_name, " places in ",
                 detail::quote(listed->second));
   }
 }
@@ -109,31 +130,61 @@ std::vector<std::string> names_in_file_order(const SafetensorsFile& file) {
 
 }  // namespace
 
-CheckpointFiles::CheckpointFiles(const fs::path& directory)
-    : directory_(directory), is_sharded_(!fs::exists(directory / kWeights)) {
-  if (!is_sharded_) {
-    add(SafetensorsFile(directory / kWeights));
+std::vector<std::string> weight_components(const fs::path& directory) {
+  const fs::path path = directory / kPipeline;
+  if (!fs::exists(path)) return {};
+  const auto index = nlohmann::ordered_json::parse(read_file(path), nullptr, false);
+  SHIRA_CHECK(IoError, index.is_object(), path, ": not a JSON object");
+  std::vector<std::string> components;
+  for (const auto& [name, value] : index.items()) {
+    const bool is_component = !name.starts_with("_") && value.is_array() &&
+                              name.find_first_of("/\\.") == std::string::npos;
+    if (is_component && find_weights(directory / name)) components.push_back(name);
+  }
+  return components;
+}
+
+CheckpointFiles::CheckpointFiles(const fs::path& directory) : directory_(directory) {
+  if (!fs::exists(directory / kPipeline)) {
+    add_component("", "");
     return;
   }
-  const fs::path index = directory / kIndex;
-  if (!fs::exists(index)) throw_no_weights(directory);
+  const std::vector<std::string> components = weight_components(directory);
+  SHIRA_CHECK(IoError, !components.empty(), directory,
+              ": no component of this pipeline has safetensors weights");
+  for (const std::string& name : components) add_component(name, name + ".");
+}
+
+void CheckpointFiles::add_component(const fs::path& component, const std::string& prefix) {
+  const fs::path directory = directory_ / component;
+  const WeightNames* found = find_weights(directory);
+  if (found == nullptr) throw_no_weights(directory);
+  if (fs::exists(directory / found->weights)) {
+    return add(SafetensorsFile(directory / found->weights),
+               {.file = component / found->weights, .prefix = prefix});
+  }
+  const fs::path index = directory / found->index;
   const WeightMap weight_map = read_weight_map(index);
   for (const std::string& shard : checked_shards(weight_map, index)) {
     const SafetensorsFile file(directory / shard);
-    check_listed(file, weight_map);
-    add(file);
+    check_listed(file, weight_map, index);
+    add(file, {.file = component / shard, .index = component / found->index, .prefix = prefix});
   }
   std::vector<std::string> missing;
   for (const auto& [name, shard] : weight_map) {
-    if (!tensors_.contains(name)) missing.push_back(name);
+    if (!tensors_.contains(prefix + name)) missing.push_back(name);
   }
   SHIRA_CHECK(IoError, missing.empty(), index,
               ": lists tensors that their shards do not have: ", list_of(missing));
 }
 
-void CheckpointFiles::add(const SafetensorsFile& file) {
-  for (const std::string& name : file.names()) tensors_.emplace(name, file.view(name));
-  shards_.push_back({file.path().filename(), names_in_file_order(file), file.metadata()});
+void CheckpointFiles::add(const SafetensorsFile& file, CheckpointShard shard) {
+  for (const std::string& name : names_in_file_order(file)) {
+    tensors_.emplace(shard.prefix + name, file.view(name));
+    shard.names.push_back(shard.prefix + name);
+  }
+  shard.metadata = file.metadata();
+  shards_.push_back(std::move(shard));
 }
 
 std::vector<std::string> CheckpointFiles::names() const {

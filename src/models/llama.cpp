@@ -6,46 +6,19 @@
 #include <ATen/Functions.h>
 
 namespace shira {
-namespace {
-
-nn::Linear make_linear(const ParameterSource& source, const std::string& name, std::int64_t out,
-                       std::int64_t in, bool bias) {
-  torch::Tensor weight = source(name + ".weight", {out, in});
-  return nn::Linear(std::move(weight), bias ? source(name + ".bias", {out}) : torch::Tensor());
-}
-
-nn::RmsNorm make_norm(const ParameterSource& source, const std::string& name, std::int64_t width,
-                      double eps) {
-  return nn::RmsNorm(source(name + ".weight", {width}), eps);
-}
-
-nn::Linear make_head(const ParameterSource& source, const LlamaConfig& config,
-                     const nn::Embedding& embedding) {
-  if (config.tie_word_embeddings) return nn::Linear(embedding->weight);
-  return make_linear(source, "lm_head", config.vocab_size, config.hidden_size, /*bias=*/false);
-}
-
-}  // namespace
-
 LlamaAttentionImpl::LlamaAttentionImpl(const LlamaConfig& config, const std::string& prefix,
                                        const ParameterSource& source)
     : head_dim_(config.head_dim) {
   const std::int64_t width = config.num_attention_heads * config.head_dim;
   const std::int64_t kv_width = config.num_key_value_heads * config.head_dim;
-  const auto linear = [&](const char* name, std::int64_t out, std::int64_t in, bool bias) {
-    return register_module(name, make_linear(source, prefix + name, out, in, bias));
-  };
-  q_proj = linear("q_proj", width, config.hidden_size, config.qkv_bias);
-  k_proj = linear("k_proj", kv_width, config.hidden_size, config.qkv_bias);
-  v_proj = linear("v_proj", kv_width, config.hidden_size, config.qkv_bias);
-  o_proj = linear("o_proj", config.hidden_size, width, config.output_bias);
+  PartBuilder build(*this, source, prefix);
+  q_proj = build.linear("q_proj", width, config.hidden_size, config.qkv_bias);
+  k_proj = build.linear("k_proj", kv_width, config.hidden_size, config.qkv_bias);
+  v_proj = build.linear("v_proj", kv_width, config.hidden_size, config.qkv_bias);
+  o_proj = build.linear("o_proj", config.hidden_size, width, config.output_bias);
   if (!config.qk_norm) return;
-  const auto norm = [&](const char* name) {
-    return register_module(name,
-                           make_norm(source, prefix + name, config.head_dim, config.rms_norm_eps));
-  };
-  q_norm = norm("q_norm");
-  k_norm = norm("k_norm");
+  q_norm = build.rms_norm("q_norm", config.head_dim, config.rms_norm_eps);
+  k_norm = build.rms_norm("k_norm", config.head_dim, config.rms_norm_eps);
 }
 
 /// (B, T, heads * head_dim) -> (B, T, heads, head_dim)
@@ -75,12 +48,11 @@ torch::Tensor LlamaAttentionImpl::forward(const torch::Tensor& hidden,
 
 LlamaMlpImpl::LlamaMlpImpl(const LlamaConfig& config, const std::string& prefix,
                            const ParameterSource& source) {
-  const auto linear = [&](const char* name, std::int64_t out, std::int64_t in) {
-    return register_module(name, make_linear(source, prefix + name, out, in, config.mlp_bias));
-  };
-  gate_proj = linear("gate_proj", config.intermediate_size, config.hidden_size);
-  up_proj = linear("up_proj", config.intermediate_size, config.hidden_size);
-  down_proj = linear("down_proj", config.hidden_size, config.intermediate_size);
+  PartBuilder build(*this, source, prefix);
+  const std::int64_t inner = config.intermediate_size, outer = config.hidden_size;
+  gate_proj = build.linear("gate_proj", inner, outer, config.mlp_bias);
+  up_proj = build.linear("up_proj", inner, outer, config.mlp_bias);
+  down_proj = build.linear("down_proj", outer, inner, config.mlp_bias);
 }
 
 torch::Tensor LlamaMlpImpl::forward(const torch::Tensor& hidden) {
@@ -91,12 +63,10 @@ LlamaBlockImpl::LlamaBlockImpl(const LlamaConfig& config, const std::string& pre
                                const ParameterSource& source) {
   self_attn = register_module("self_attn", LlamaAttention(config, prefix + "self_attn.", source));
   mlp = register_module("mlp", LlamaMlp(config, prefix + "mlp.", source));
-  const auto norm = [&](const char* name) {
-    return register_module(
-        name, make_norm(source, prefix + name, config.hidden_size, config.rms_norm_eps));
-  };
-  input_layernorm = norm("input_layernorm");
-  post_attention_layernorm = norm("post_attention_layernorm");
+  PartBuilder build(*this, source, prefix);
+  input_layernorm = build.rms_norm("input_layernorm", config.hidden_size, config.rms_norm_eps);
+  post_attention_layernorm =
+      build.rms_norm("post_attention_layernorm", config.hidden_size, config.rms_norm_eps);
 }
 
 torch::Tensor LlamaBlockImpl::forward(torch::Tensor hidden, const nn::Rotary::Tables& rotary,
@@ -107,21 +77,22 @@ torch::Tensor LlamaBlockImpl::forward(torch::Tensor hidden, const nn::Rotary::Ta
 }
 
 LlamaModelImpl::LlamaModelImpl(const LlamaConfig& config, const ParameterSource& source) {
-  embed_tokens = register_module(
-      "embed_tokens",
-      nn::Embedding(source("model.embed_tokens.weight", {config.vocab_size, config.hidden_size})));
+  PartBuilder build(*this, source, "model.");
+  embed_tokens = build.embedding("embed_tokens", config.vocab_size, config.hidden_size);
   layers = register_module("layers", torch::nn::ModuleList());
   for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
     layers->push_back(LlamaBlock(config, "model.layers." + std::to_string(i) + ".", source));
   }
-  norm = register_module("norm",
-                         make_norm(source, "model.norm", config.hidden_size, config.rms_norm_eps));
+  norm = build.rms_norm("norm", config.hidden_size, config.rms_norm_eps);
 }
 
 LlamaImpl::LlamaImpl(const LlamaConfig& config_in, const ParameterSource& source)
     : config(config_in), rotary_(config.head_dim, config.rope_theta, config.rope_scaling) {
   model = register_module("model", LlamaModel(config, source));
-  lm_head = register_module("lm_head", make_head(source, config, model->embed_tokens));
+  lm_head = config.tie_word_embeddings
+                ? register_module("lm_head", nn::Linear(model->embed_tokens->weight))
+                : PartBuilder(*this, source, "")
+                      .linear("lm_head", config.vocab_size, config.hidden_size, /*bias=*/false);
 }
 
 at::Device LlamaImpl::device() const { return model->norm->weight.device(); }

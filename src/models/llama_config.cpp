@@ -1,7 +1,8 @@
 // Every key that would change the computation is either honoured or refused; keys that only
 // describe training or files are ignored.
+#include "json_config.h"
+
 #include <shira/base/error.h>
-#include <shira/io/atomic_file.h>
 #include <shira/models/llama_config.h>
 
 #include <nlohmann/json.hpp>
@@ -13,69 +14,9 @@
 namespace shira {
 namespace {
 
+using detail::JsonConfig;
+using detail::parse_json_object;
 using nlohmann::json;
-
-/// Reads keys of one JSON object and collects what is wrong with them.
-class ConfigReader {
- public:
-  explicit ConfigReader(const json& object) : object_(object) {}
-
-  /// The value of `key`, or `fallback` where it is absent or null.
-  template <typename T>
-  T get(const char* key, T fallback) {
-    if (!has(key)) return fallback;
-    if (is_of_type<T>(object_[key])) return object_[key].get<T>();
-    problem(key, "has the wrong type");
-    return fallback;
-  }
-
-  template <typename T>
-  T require(const char* key, T placeholder) {
-    if (!has(key)) problems_.push_back(std::string(key) + ": missing");
-    return get(key, placeholder);
-  }
-
-  std::int64_t require_size(const char* key) {
-    const auto size = require<std::int64_t>(key, 1);
-    expect(size >= 1 && size <= (1 << 24), key, "expected a size between 1 and 2^24");
-    return std::max<std::int64_t>(size, 1);  // what follows divides by it
-  }
-
-  void expect(bool condition, const char* key, const std::string& what) {
-    if (!condition) problem(key, what);
-  }
-
-  bool has(const char* key) const { return object_.contains(key) && !object_[key].is_null(); }
-  const json& at(const char* key) const { return object_[key]; }
-  const json& object() const { return object_; }
-  std::vector<std::string>& problems() { return problems_; }
-
- private:
-  template <typename T>
-  static bool is_of_type(const json& value) {
-    if constexpr (std::is_same_v<T, bool>) return value.is_boolean();
-    if constexpr (std::is_same_v<T, std::string>) return value.is_string();
-    if constexpr (std::is_integral_v<T>) return value.is_number_integer();
-    return value.is_number();
-  }
-
-  void problem(const char* key, const std::string& what) {
-    std::string value = object_.contains(key)
-                            ? object_[key].dump(-1, ' ', false, json::error_handler_t::replace)
-                            : "nothing";
-    if (value.size() > 80) value.replace(77, std::string::npos, "...");
-    problems_.push_back(std::string(key) + ": " + what + ". Got " + value);
-  }
-
-  const json& object_;
-  std::vector<std::string> problems_;
-};
-
-json parse_object(const std::filesystem::path& path) {
-  json object = json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
-  SHIRA_CHECK(IoError, object.is_object(), path.string(), ": not a JSON object.");
-  return object;
-}
 
 /// What a model_type means where its config.json says nothing.
 struct Family {
@@ -97,7 +38,7 @@ const std::map<std::string, Family>& families() {
   return table;
 }
 
-Family read_family(ConfigReader& reader) {
+Family read_family(JsonConfig& reader) {
   const auto type = reader.get<std::string>("model_type", "llama");
   const auto found = families().find(type);
   reader.expect(found != families().end(), "model_type",
@@ -106,7 +47,7 @@ Family read_family(ConfigReader& reader) {
 }
 
 /// Settings under which transformers would compute something else than we do.
-void refuse_unsupported(ConfigReader& reader) {
+void refuse_unsupported(JsonConfig& reader) {
   reader.expect(reader.get<std::string>("hidden_act", "silu") == "silu", "hidden_act",
                 "only silu is supported");
   reader.expect(reader.get<double>("attention_dropout", 0.0) == 0.0, "attention_dropout",
@@ -117,7 +58,7 @@ void refuse_unsupported(ConfigReader& reader) {
                 "quantised checkpoints are not supported");
 }
 
-void read_sizes(ConfigReader& reader, const Family& family, LlamaConfig& config) {
+void read_sizes(JsonConfig& reader, const Family& family, LlamaConfig& config) {
   config.vocab_size = reader.require_size("vocab_size");
   config.hidden_size = reader.require_size("hidden_size");
   config.intermediate_size = reader.require_size("intermediate_size");
@@ -143,7 +84,7 @@ void read_sizes(ConfigReader& reader, const Family& family, LlamaConfig& config)
                 "expected a number of at least 1");
 }
 
-void read_llama3_scaling(ConfigReader& rope, nn::RopeScaling& scaling) {
+void read_llama3_scaling(JsonConfig& rope, nn::RopeScaling& scaling) {
   scaling.low_freq_factor = rope.require<double>("low_freq_factor", 1.0);
   scaling.high_freq_factor = rope.require<double>("high_freq_factor", 4.0);
   scaling.original_max_position_embeddings =
@@ -154,7 +95,7 @@ void read_llama3_scaling(ConfigReader& rope, nn::RopeScaling& scaling) {
 }
 
 /// How much attention is sharpened (Peng et al. 2023, equation 22; DeepSeek's mscale).
-double yarn_attention_factor(ConfigReader& rope, double factor) {
+double yarn_attention_factor(JsonConfig& rope, double factor) {
   const auto sharpness = [factor](double scale) {
     return factor <= 1.0 ? 1.0 : 0.1 * scale * std::log(factor) + 1.0;
   };
@@ -165,7 +106,7 @@ double yarn_attention_factor(ConfigReader& rope, double factor) {
                           has_both ? sharpness(scale) / sharpness(of_all) : sharpness(1.0));
 }
 
-void read_yarn_scaling(ConfigReader& rope, nn::RopeScaling& scaling) {
+void read_yarn_scaling(JsonConfig& rope, nn::RopeScaling& scaling) {
   scaling.beta_fast = rope.get<double>("beta_fast", 32.0);
   scaling.beta_slow = rope.get<double>("beta_slow", 1.0);
   scaling.attention_factor = yarn_attention_factor(rope, scaling.factor);
@@ -174,7 +115,7 @@ void read_yarn_scaling(ConfigReader& rope, nn::RopeScaling& scaling) {
   rope.expect(scaling.beta_fast >= scaling.beta_slow, "beta_fast", "expected at least beta_slow");
 }
 
-nn::RopeScaling read_scaling(ConfigReader& rope, nn::RopeScaling::Kind kind, std::int64_t context) {
+nn::RopeScaling read_scaling(JsonConfig& rope, nn::RopeScaling::Kind kind, std::int64_t context) {
   using Kind = nn::RopeScaling::Kind;
   nn::RopeScaling scaling{.kind = kind};
   scaling.factor = rope.require<double>("factor", 8.0);
@@ -191,7 +132,7 @@ nn::RopeScaling read_scaling(ConfigReader& rope, nn::RopeScaling::Kind kind, std
 }
 
 /// `rope` is rope_parameters (new spelling) or rope_scaling (old).
-void read_rope_object(ConfigReader& rope, LlamaConfig& config) {
+void read_rope_object(JsonConfig& rope, LlamaConfig& config) {
   using Kind = nn::RopeScaling::Kind;
   static const std::map<std::string, Kind> kinds = {{"linear", Kind::kLinear},
                                                     {"dynamic", Kind::kDynamic},
@@ -210,13 +151,13 @@ void read_rope_object(ConfigReader& rope, LlamaConfig& config) {
   }
 }
 
-void read_rope(ConfigReader& reader, LlamaConfig& config) {
+void read_rope(JsonConfig& reader, LlamaConfig& config) {
   config.rope_theta = reader.get<double>("rope_theta", 10000.0);
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     if (!reader.has(key)) continue;
     reader.expect(reader.at(key).is_object(), key, "expected an object");
     if (!reader.at(key).is_object()) continue;
-    ConfigReader rope(reader.at(key));
+    JsonConfig rope(reader.at(key));
     read_rope_object(rope, config);
     for (const std::string& text : rope.problems()) {
       reader.problems().push_back(std::string(key) + "." + text);
@@ -227,7 +168,7 @@ void read_rope(ConfigReader& reader, LlamaConfig& config) {
 
 /// The window, and by layer_types, or max_window_layers before there were such, the layers that
 /// have it.
-void read_sliding_window(ConfigReader& reader, const Family& family, LlamaConfig& config) {
+void read_sliding_window(JsonConfig& reader, const Family& family, LlamaConfig& config) {
   const bool is_named = reader.object().contains("sliding_window");  // null: none
   const bool is_on = !family.chooses_sliding || reader.get<bool>("use_sliding_window", false);
   const std::int64_t otherwise = is_named                 ? 0
@@ -256,7 +197,7 @@ void read_sliding_window(ConfigReader& reader, const Family& family, LlamaConfig
   }
 }
 
-void read_biases(ConfigReader& reader, const Family& family, LlamaConfig& config) {
+void read_biases(JsonConfig& reader, const Family& family, LlamaConfig& config) {
   const bool attention_bias = !family.qkv_bias && reader.get<bool>("attention_bias", false);
   config.qkv_bias = family.qkv_bias || attention_bias;
   config.output_bias = attention_bias;
@@ -280,7 +221,7 @@ std::optional<std::vector<std::int64_t>> token_ids(const json& object, const cha
 std::vector<std::int64_t> read_eos_ids(const std::filesystem::path& directory, const json& object) {
   const auto generation = directory / "generation_config.json";
   if (std::filesystem::exists(generation)) {
-    if (auto ids = token_ids(parse_object(generation), "eos_token_id")) return *ids;
+    if (auto ids = token_ids(parse_json_object(generation), "eos_token_id")) return *ids;
   }
   return token_ids(object, "eos_token_id").value_or(std::vector<std::int64_t>{2});
 }
@@ -291,8 +232,8 @@ LlamaConfig read_llama_config(const std::filesystem::path& directory) {
   SHIRA_CHECK(IoError, std::filesystem::is_directory(directory), "'", directory.string(),
               "': no such checkpoint directory. Give a local HuggingFace directory; `hf download "
               "ORG/NAME --local-dir DIR` fetches one.");
-  const json object = parse_object(directory / "config.json");
-  ConfigReader reader(object);
+  const json object = parse_json_object(directory / "config.json");
+  JsonConfig reader(object);
   LlamaConfig config;
   const Family family = read_family(reader);
   refuse_unsupported(reader);
@@ -305,10 +246,7 @@ LlamaConfig read_llama_config(const std::filesystem::path& directory) {
   config.tie_word_embeddings = reader.get<bool>("tie_word_embeddings", false);
   config.eos_token_ids = read_eos_ids(directory, object);
 
-  std::string problems;
-  for (const std::string& text : reader.problems()) problems += "\n  " + text;
-  SHIRA_CHECK(ConfigError, problems.empty(), (directory / "config.json").string(),
-              ": not a model that this version can run:", problems);
+  reader.check(directory / "config.json");
   return config;
 }
 

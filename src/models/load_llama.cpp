@@ -1,5 +1,7 @@
 // The model is built directly on the checkpoint's tensors: no random initialisation, no copy of
 // what nobody will write.
+#include "checkpoint_source.h"
+
 #include <shira/base/error.h>
 #include <shira/io/atomic_file.h>
 #include <shira/io/checkpoint_copy.h>
@@ -8,11 +10,7 @@
 #include <shira/nn/parameters.h>
 #include <shira/sparse/tensor_file.h>
 
-#include <ATen/Functions.h>
-
 #include <nlohmann/json.hpp>
-
-#include <set>
 
 namespace shira {
 namespace {
@@ -24,52 +22,6 @@ std::function<bool(const std::string&)> writable_by_default(const LlamaConfig& c
   const bool is_tied = config.tie_word_embeddings;
   return [is_tied](const std::string& name) { return is_tied || name != kEmbeddingName; };
 }
-
-/// Gives a Llama its tensors and remembers what did not fit.
-class CheckpointSource {
- public:
-  CheckpointSource(const CheckpointFiles& files, std::function<bool(const std::string&)> writable,
-                   torch::ScalarType dtype)
-      : files_(files), writable_(std::move(writable)), dtype_(dtype) {}
-
-  torch::Tensor take(const std::string& name, at::IntArrayRef shape) {
-    taken_.insert(name);
-    if (!files_.contains(name)) return reject(name, shape, "missing");
-    const TensorView view = files_.view(name);
-    const auto stored = to_scalar_type(view.dtype);
-    if (at::IntArrayRef(view.shape) != shape) {
-      return reject(
-          name, shape,
-          detail::concat("expected shape ", shape, ", got ", at::IntArrayRef(view.shape)));
-    }
-    if (!c10::isFloatingType(stored)) {
-      return reject(name, shape, detail::concat("expected floating-point values, got ", stored));
-    }
-    return writable_(name) || stored != dtype_ ? copy_tensor(view, dtype_) : map_tensor(view);
-  }
-
-  void check_all(const std::string& directory, bool tied) {
-    for (const std::string& name : files_.names()) {
-      const bool ignored =
-          name.ends_with(".rotary_emb.inv_freq") || (tied && name == "lm_head.weight");
-      if (!ignored && !taken_.contains(name)) problems_ += "\n  " + name + ": unexpected";
-    }
-    SHIRA_CHECK(IoError, problems_.empty(), directory,
-                ": the weights do not fit config.json:", problems_);
-  }
-
- private:
-  torch::Tensor reject(const std::string& name, at::IntArrayRef shape, const std::string& why) {
-    problems_ += "\n  " + name + ": " + why;
-    return at::empty({1}, dtype_).expand(shape);  // no memory for a model that will not be
-  }
-
-  const CheckpointFiles& files_;
-  std::function<bool(const std::string&)> writable_;
-  torch::ScalarType dtype_;
-  std::set<std::string> taken_;
-  std::string problems_;
-};
 
 /// The embedding's dtype; where it is missing any other's: the fit check then reports everything.
 torch::ScalarType stored_dtype(const CheckpointFiles& files) {
@@ -92,12 +44,16 @@ std::string config_with_dtype(const std::filesystem::path& path, torch::ScalarTy
 Llama load_llama(const std::filesystem::path& directory, const LoadOptions& options) {
   const LlamaConfig config = read_llama_config(directory);
   const CheckpointFiles files(directory);
-  CheckpointSource source(files, options.writable ? options.writable : writable_by_default(config),
-                          options.dtype ? *options.dtype : stored_dtype(files));
+  detail::CheckpointSource source(files,
+                                  options.writable ? options.writable : writable_by_default(config),
+                                  options.dtype ? *options.dtype : stored_dtype(files));
   Llama model(config, [&source](const std::string& name, at::IntArrayRef shape) {
     return source.take(name, shape);
   });
-  source.check_all(directory.string(), config.tie_word_embeddings);
+  source.check_all([&config](const std::string& name) {
+    return name.ends_with(".rotary_emb.inv_freq") ||
+           (config.tie_word_embeddings && name == "lm_head.weight");
+  });
   return model;
 }
 

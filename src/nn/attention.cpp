@@ -135,4 +135,15 @@ torch::Tensor causal_attention(const torch::Tensor& query, const torch::Tensor& 
                                           /*scale=*/std::nullopt, grouped);
 }
 
+torch::Tensor multi_head_attention(const torch::Tensor& query, const torch::Tensor& key,
+                                   const torch::Tensor& value, std::int64_t heads, bool is_causal) {
+  const auto split = [heads](const torch::Tensor& t) {
+    return t.unflatten(-1, {heads, -1}).transpose(1, 2);
+  };
+  const torch::Tensor mixed =
+      at::scaled_dot_product_attention(split(query), split(key), split(value),
+                                       /*attn_mask=*/std::nullopt, /*dropout_p=*/0.0, is_causal);
+  return mixed.transpose(1, 2).flatten(2);
+}
+
 }  // namespace shira::nn

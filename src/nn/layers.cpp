@@ -1,4 +1,4 @@
-// The norm has a kernel for a frozen weight; LibTorch's operations serve the other cases.
+// The root-mean-square norm has a kernel for a frozen weight; LibTorch's operations serve the rest.
 #include "float_kernels.h"
 
 #include <shira/kernels/rms_norm.h>
@@ -68,6 +68,27 @@ torch::Tensor RmsNormImpl::forward(const torch::Tensor& input) {
   const torch::Tensor x = input.to(wide);
   const torch::Tensor scale = at::rsqrt(x.square().mean({-1}, /*keepdim=*/true) + eps);
   return weight * (x * scale).to(input.scalar_type());
+}
+
+LayerNormImpl::LayerNormImpl(torch::Tensor weight_in, torch::Tensor bias_in, double eps_in)
+    : eps(eps_in) {
+  weight = register_parameter("weight", std::move(weight_in), /*requires_grad=*/false);
+  bias = register_parameter("bias", std::move(bias_in), /*requires_grad=*/false);
+}
+
+torch::Tensor LayerNormImpl::forward(const torch::Tensor& input) {
+  return at::layer_norm(input, weight.sizes(), weight, bias, eps);
+}
+
+GroupNormImpl::GroupNormImpl(std::int64_t groups_in, torch::Tensor weight_in, torch::Tensor bias_in,
+                             double eps_in)
+    : groups(groups_in), eps(eps_in) {
+  weight = register_parameter("weight", std::move(weight_in), /*requires_grad=*/false);
+  bias = register_parameter("bias", std::move(bias_in), /*requires_grad=*/false);
+}
+
+torch::Tensor GroupNormImpl::forward(const torch::Tensor& input) {
+  return at::group_norm(input, groups, weight, bias, eps);
 }
 
 }  // namespace shira::nn

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <set>
 
 namespace shira {
 namespace {
@@ -64,7 +65,10 @@ class CheckpointMerge {
     for (std::size_t i = 0; i < contents_.size(); ++i) {
       write_shard(files_.shards()[i], contents_[i], directory);
     }
-    if (files_.is_sharded()) write_index(directory);
+    std::set<std::string> indices;
+    for (const CheckpointShard& shard : files_.shards()) indices.insert(shard.index);
+    indices.erase("");
+    for (const std::string& index : indices) write_index(index, directory);
   }
 
  private:
@@ -74,13 +78,24 @@ class CheckpointMerge {
     for (const std::string& name : shard.names) {
       if (!changes_.removed.contains(name)) content.push_back(info_of(name));
     }
-    if (&shard == &files_.shards().back()) {
-      for (const std::string& name : changes_.added) content.push_back(info_of(name));
+    for (const std::string& name : changes_.added) {
+      if (&shard == &shard_for(name)) content.push_back(info_of(name));
     }
     std::stable_sort(content.begin(), content.end(), [](const TensorInfo& a, const TensorInfo& b) {
       return item_size(a.dtype) > item_size(b.dtype);
     });
     return content;
+  }
+
+  /// Where a tensor goes that the base does not have: the last file of its component.
+  const CheckpointShard& shard_for(const std::string& name) const {
+    const auto& shards = files_.shards();
+    const auto last = std::find_if(shards.rbegin(), shards.rend(), [&](const auto& shard) {
+      return name.starts_with(shard.prefix);
+    });
+    SHIRA_CHECK(Error, last != shards.rend(), name, ": is of no component of ",
+                files_.directory().string(), ".");
+    return *last;
   }
 
   MergeReport make_report() const {
@@ -116,13 +131,16 @@ class CheckpointMerge {
 
   void write_shard(const CheckpointShard& shard, const std::vector<TensorInfo>& content,
                    const fs::path& directory) {
-    if (content.empty() && files_.is_sharded()) return;  // the index would not name it
+    if (content.empty() && !shard.index.empty()) return;  // the index would not name it
+    fs::create_directories((directory / shard.file).parent_path());
     if (!is_touched(shard, content)) {
       duplicate_file(files_.directory() / shard.file, directory / shard.file);
       for (const TensorInfo& tensor : content) advance(byte_size(tensor));
       return;
     }
-    SafetensorsWriter writer(directory / shard.file, content, shard.metadata);
+    std::vector<TensorInfo> stored = content;
+    for (TensorInfo& tensor : stored) tensor.name.erase(0, shard.prefix.size());
+    SafetensorsWriter writer(directory / shard.file, stored, shard.metadata);
     for (const TensorInfo& tensor : content) {
       write_tensor(tensor.name, writer);
       advance(byte_size(tensor));
@@ -162,20 +180,22 @@ class CheckpointMerge {
     return tensor;
   }
 
-  void write_index(const fs::path& directory) const {
+  void write_index(const std::string& path, const fs::path& directory) const {
     CheckpointIndex index;
-    index.total_size = report_.bytes;
     for (std::size_t i = 0; i < contents_.size(); ++i) {
+      const CheckpointShard& shard = files_.shards()[i];
+      if (shard.index != path) continue;
       for (const TensorInfo& tensor : contents_[i]) {
-        index.weight_map[tensor.name] = files_.shards()[i].file;
+        index.weight_map[tensor.name.substr(shard.prefix.size())] = fs::path(shard.file).filename();
+        index.total_size += byte_size(tensor);
         index.more_parameters += entries(byte_size(tensor), tensor.dtype);
       }
+      for (const std::string& name : shard.names) {
+        const TensorView view = files_.view(name);
+        index.more_parameters -= entries(view.byte_size, view.dtype);
+      }
     }
-    for (const std::string& name : files_.names()) {
-      const TensorView view = files_.view(name);
-      index.more_parameters -= entries(view.byte_size, view.dtype);
-    }
-    write_checkpoint_index(files_.directory(), directory, index);
+    write_checkpoint_index(files_.directory() / path, directory / path, index);
   }
 
   void advance(std::uint64_t bytes) {

@@ -37,6 +37,23 @@ TEST(CheckpointCopy, TakesEverythingButWeightsAndWhatDescribesOthers) {
   EXPECT_EQ(std::distance(fs::directory_iterator(to.path()), fs::directory_iterator()), 4);
 }
 
+TEST(CheckpointCopy, APipelinesComponentsKeepTheirConfigurationAndOthersEverything) {
+  TemporaryDirectory from, to;
+  write_file(from / "model_index.json", R"({"unet":["diffusers","UNet2DConditionModel"],
+                                            "safety_checker":["x","Y"]})");
+  fs::create_directory(from / "unet");
+  fs::create_directory(from / "safety_checker");
+  for (const char* name : {"unet/config.json", "unet/diffusion_pytorch_model.safetensors",
+                           "safety_checker/pytorch_model.bin"}) {
+    write_file(from / name, name);
+  }
+  const std::vector<std::string> expected{"model_index.json", "safety_checker/pytorch_model.bin",
+                                          "unet/config.json"};
+  EXPECT_EQ(companion_files(from.path()), expected);
+  copy_companion_files(from.path(), to.path());
+  EXPECT_EQ(read_file(to / "unet/config.json"), "unet/config.json");
+}
+
 TEST(CheckpointCopy, AFullDiskIsAnErrorThatNamesTheFile) {
   TemporaryDirectory directory;
   write_file(directory / "big", std::string(20'000, 'x'));
@@ -51,7 +68,7 @@ TEST(CheckpointCopy, TheIndexKeepsWhatItDoesNotKnow) {
   const std::string name = "model.safetensors.index.json";
   write_file(from / name, R"({"metadata":{"total_parameters":7,"total_size":14,"by":"x"},)"
                           R"("weight_map":{"a":"1.safetensors"},"more":[1]})");
-  write_checkpoint_index(from.path(), to.path(), {{{"b", "2.safetensors"}}, 10, -2});
+  write_checkpoint_index(from / name, to / name, {{{"b", "2.safetensors"}}, 10, -2});
   const auto index = nlohmann::json::parse(read_file(to / name));
   EXPECT_EQ(index,
             nlohmann::json::parse(R"({"metadata":{"total_parameters":5,"total_size":10,"by":"x"},)"
@@ -62,7 +79,7 @@ TEST(CheckpointCopy, AnIndexWithoutMetadataGetsIt) {
   TemporaryDirectory from, to;
   const std::string name = "model.safetensors.index.json";
   write_file(from / name, R"({"metadata":5,"weight_map":{}})");
-  write_checkpoint_index(from.path(), to.path(), {{}, 10, 3});
+  write_checkpoint_index(from / name, to / name, {{}, 10, 3});
   EXPECT_EQ(nlohmann::json::parse(read_file(to / name)),
             nlohmann::json::parse(R"({"metadata":{"total_size":10},"weight_map":{}})"));
 }

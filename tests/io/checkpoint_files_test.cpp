@@ -70,13 +70,53 @@ TEST(CheckpointFilesTest, ShardsAreSortedAndTheirTensorsInTheOrderOfTheBytes) {
   write_safetensors(directory / "s1.safetensors", {{"b", DType::kU8, {1}, "b"}}, {{"by", "us"}});
   write_index(directory, R"({"a":"s2.safetensors","b":"s1.safetensors","c":"s2.safetensors"})");
   const CheckpointFiles files(directory.path());
-  EXPECT_TRUE(files.is_sharded());
   ASSERT_EQ(files.shards().size(), 2);
   EXPECT_EQ(files.shards()[0].file, "s1.safetensors");
+  EXPECT_EQ(files.shards()[0].index, "model.safetensors.index.json");
   EXPECT_EQ(files.shards()[0].metadata.at("by"), "us");
   EXPECT_EQ(files.shards()[1].names, (std::vector<std::string>{"c", "a"}));
   write_shard(directory / "model.safetensors", {"a"});
-  EXPECT_FALSE(CheckpointFiles(directory.path()).is_sharded());
+  EXPECT_TRUE(CheckpointFiles(directory.path()).shards()[0].index.empty());
+}
+
+TEST(CheckpointFilesTest, DiffusersNamesAndTheFullPrecisionFirst) {
+  TemporaryDirectory directory;
+  write_shard(directory / "diffusion_pytorch_model.fp16.safetensors", {"half"});
+  EXPECT_EQ(CheckpointFiles(directory.path()).names(), std::vector<std::string>{"half"});
+  write_shard(directory / "s1.safetensors", {"a"});
+  write_file(directory / "diffusion_pytorch_model.safetensors.index.json",
+             R"({"weight_map":{"a":"s1.safetensors"}})");
+  EXPECT_EQ(CheckpointFiles(directory.path()).names(), std::vector<std::string>{"a"});
+}
+
+TEST(CheckpointFilesTest, APipelinesComponentsUnderTheirNames) {
+  TemporaryDirectory directory;
+  for (const char* name : {"unet", "vae", "scheduler"}) {
+    std::filesystem::create_directory(directory / name);
+  }
+  write_file(directory / "model_index.json",
+             R"({"_class_name":"StableDiffusionPipeline","scheduler":["diffusers","DDIMScheduler"],
+                 "vae":["diffusers","AutoencoderKL"],"unet":["diffusers","UNet2DConditionModel"],
+                 "safety_checker":[null,null]})");
+  write_shard(directory / "vae/diffusion_pytorch_model.safetensors", {"a"});
+  write_shard(directory / "unet/s1.safetensors", {"a", "b"});
+  write_file(directory / "unet/diffusion_pytorch_model.safetensors.index.json",
+             R"({"weight_map":{"a":"s1.safetensors","b":"s1.safetensors"}})");
+  const CheckpointFiles files(directory.path());
+  EXPECT_EQ(files.names(), (std::vector<std::string>{"unet.a", "unet.b", "vae.a"}));
+  EXPECT_EQ(byte_of(files, "unet.b"), 'b');
+  ASSERT_EQ(files.shards().size(), 2);
+  EXPECT_EQ(files.shards()[0].file, "vae/diffusion_pytorch_model.safetensors");
+  EXPECT_EQ(files.shards()[0].prefix, "vae.");
+  EXPECT_EQ(files.shards()[1].index, "unet/diffusion_pytorch_model.safetensors.index.json");
+}
+
+TEST(CheckpointFilesTest, APipelineWithoutWeights) {
+  TemporaryDirectory directory;
+  write_file(directory / "model_index.json", R"({"unet":["diffusers","UNet2DConditionModel"]})");
+  expect_refused(directory, {"no component", "safetensors"});
+  write_file(directory / "model_index.json", "[]");
+  expect_refused(directory, {"model_index.json", "not a JSON object"});
 }
 
 TEST(CheckpointFilesTest, NoWeights) {

@@ -5,6 +5,7 @@
 
 #include <shira/base/export.h>
 #include <shira/models/llama_config.h>
+#include <shira/models/part_builder.h>
 #include <shira/nn/attention.h>
 #include <shira/nn/layers.h>
 #include <shira/nn/linear.h>
@@ -16,14 +17,10 @@
 #include <torch/types.h>
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
 namespace shira {
-
-/// Gives the tensor of a parameter: (checkpoint name, shape) -> tensor of that shape.
-using ParameterSource = std::function<torch::Tensor(const std::string&, at::IntArrayRef)>;
 
 /// Keys and values of every layer.
 using KvCache = std::vector<nn::KvCacheLayer>;

@@ -3,27 +3,18 @@
 
 #include <shira/base/export.h>
 #include <shira/models/llama.h>
+#include <shira/models/load_options.h>
 
 #include <torch/types.h>
 
 #include <filesystem>
-#include <functional>
 #include <optional>
-#include <string>
 
 namespace shira {
 
-struct LoadOptions {
-  /// The dtype of all weights; without it the checkpoint's own.
-  std::optional<torch::ScalarType> dtype = std::nullopt;
-  /// Parameters (by name) that training or a switcher may write: copied into owned memory. The
-  /// others stay in the mapped file where their dtype allows. Without it: all but an embedding that
-  /// the head does not share.
-  std::function<bool(const std::string&)> writable = nullptr;
-};
-
 /// Loads config.json and the weights (model.safetensors or shards). One IoError lists all missing,
-/// unexpected and mis-shaped tensors.
+/// unexpected and mis-shaped tensors. By default an embedding that the head does not share is not
+/// writable.
 SHIRA_API Llama load_llama(const std::filesystem::path& directory, const LoadOptions& options = {});
 
 /// The dtype in which the checkpoint stores the bulk of its weights (its embedding's).

@@ -1,4 +1,4 @@
-// Causal attention, the layouts of the sequences in a batch, and the cache that lets attention go
+// Attention, the layouts of the sequences in a batch, and the cache that lets attention go
 // on token by token.
 #pragma once
 
@@ -71,5 +71,12 @@ class SHIRA_API KvCacheLayer {
 SHIRA_API torch::Tensor causal_attention(const torch::Tensor& query, const torch::Tensor& key,
                                          const torch::Tensor& value,
                                          const AttentionPattern& pattern = {});
+
+/// softmax(q k^T / sqrt(width / heads)) v of vectors that hold their heads one after another:
+/// `query` (B, T, width), `key` and `value` (B, S, width) -> (B, T, width). Each query sees every
+/// key, or, `is_causal` (T = S), those up to its own position.
+SHIRA_API torch::Tensor multi_head_attention(const torch::Tensor& query, const torch::Tensor& key,
+                                             const torch::Tensor& value, std::int64_t heads,
+                                             bool is_causal = false);
 
 }  // namespace shira::nn

@@ -1,0 +1,39 @@
+#include "checkpoint_source.h"
+
+#include <shira/base/error.h>
+#include <shira/sparse/tensor_file.h>
+
+#include <ATen/Functions.h>
+
+namespace shira::detail {
+
+torch::Tensor CheckpointSource::take(const std::string& name, at::IntArrayRef shape) {
+  taken_.insert(name);
+  if (!files_.contains(name)) return reject(name, shape, "missing");
+  const TensorView view = files_.view(name);
+  const auto stored = to_scalar_type(view.dtype);
+  if (at::IntArrayRef(view.shape) != shape) {
+    return reject(name, shape,
+                  concat("expected shape ", shape, ", got ", at::IntArrayRef(view.shape)));
+  }
+  if (!c10::isFloatingType(stored)) {
+    return reject(name, shape, concat("expected floating-point values, got ", stored));
+  }
+  return writable_(name) || stored != dtype_ ? copy_tensor(view, dtype_) : map_tensor(view);
+}
+
+void CheckpointSource::check_all(const std::function<bool(const std::string&)>& is_ignored) {
+  for (const std::string& name : files_.names()) {
+    if (!taken_.contains(name) && !is_ignored(name)) problems_ += "\n  " + name + ": unexpected";
+  }
+  SHIRA_CHECK(IoError, problems_.empty(), files_.directory().string(),
+              ": the weights do not fit config.json:", problems_);
+}
+
+torch::Tensor CheckpointSource::reject(const std::string& name, at::IntArrayRef shape,
+                                       const std::string& why) {
+  problems_ += "\n  " + name + ": " + why;
+  return at::empty({1}, dtype_).expand(shape);  // no memory for a model that will not be
+}
+
+}  // namespace shira::detail
