@@ -71,7 +71,7 @@ std::vector<TrainedTensor> budgeted_tensors(const RunConfig& config, const Llama
 std::vector<TrainedTensor> factored_tensors(const RunConfig& config, const Llama& model) {
   const auto parameters = model->named_parameters();
   std::vector<TrainedTensor> tensors;
-  for (const auto& [name, count] : count_run_factors(config, model)) {
+  for (const auto& [name, count] : count_run_factors(config, *model)) {
     tensors.push_back({name, parameters[name].sizes().vec(), count});
   }
   return tensors;
@@ -82,7 +82,7 @@ std::vector<TrainedTensor> trained_tensors(const RunConfig& config, const Llama&
   if (config.adapter != "shira") return factored_tensors(config, model);
   if (needs_calibration(config)) return budgeted_tensors(config, model);
   std::vector<TrainedTensor> tensors;
-  for (const auto& [name, mask] : make_masks(config, model, nullptr)) {
+  for (const auto& [name, mask] : make_masks(config, *model)) {
     tensors.push_back({name, mask.shape(), mask.nnz()});
   }
   return tensors;

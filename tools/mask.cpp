@@ -12,6 +12,7 @@
 #include <shira/sparse/mask_builders.h>
 #include <shira/sparse/mask_file.h>
 #include <shira/sparse/mask_report.h>
+#include <shira/tasks/causal_lm.h>
 #include <shira/tasks/training_run.h>
 
 #include <ATen/Parallel.h>
@@ -67,10 +68,12 @@ Llama load_mapped(const RunConfig& config) {
 }
 
 MaskMap run_masks(const RunConfig& config, const Llama& model) {
-  if (!needs_calibration(config)) return make_masks(config, model, nullptr);
+  if (!needs_calibration(config)) return make_masks(config, *model);
   const Tokenizer tokenizer(resolve_base_model(config.base_model));
   DataLoader data = make_train_loader(config, load_datasets(config, tokenizer).train);
-  return make_masks(config, model, &data);
+  CausalLmObjective objective(model);
+  const CalibrationData calibration{objective, data};
+  return make_masks(config, *model, &calibration);
 }
 
 MaskSummary summarise(const RunConfig& config, const Llama& model, const MaskMap& masks) {

@@ -66,8 +66,10 @@ int train(const TrainFlags& flags) {
   DatasetSplit data = load_datasets(config, tokenizer);
   DataLoader train_data = make_train_loader(config, std::move(data.train));
   const auto validation = make_validation_loader(config, std::move(data.validation));
-  RunMethod method = make_method(config, model, train_data, resume_from);
   CausalLmObjective objective(model);
+  RunMethod method =
+      make_method(config, {*model, {objective, train_data}, base_saver(config, model), "CAUSAL_LM"},
+                  resume_from);
   const auto optimizer = make_optimizer(config, *method.method);
   Trainer trainer({*method.method, objective, *optimizer, train_data, validation.get(),
                    method.save_result, make_sample_texts(config, model, tokenizer)},

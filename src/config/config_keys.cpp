@@ -11,7 +11,8 @@ KeyGroup model_keys() {
       "Model and adapter",
       {{.name = "base_model",
         .field = &Run::base_model,
-        .about = "a HuggingFace checkpoint directory, or org/name in its local cache",
+        .about = "a HuggingFace checkpoint or diffusers pipeline directory, or org/name in the "
+                 "local cache",
         .required = true},
        {.name = "base_dtype",
         .field = &Run::base_dtype,
@@ -95,8 +96,7 @@ KeyGroup data_keys() {
   return {"Data",
           {{.name = "datasets",
             .field = &Run::datasets,
-            .about = "files of text or records to train on",
-            .required = true},
+            .about = "files of text or records to train on"},
            {.name = "sequence_len",
             .field = &Run::sequence_len,
             .allowed = {.at_least = 2},
@@ -117,13 +117,83 @@ KeyGroup data_keys() {
             .about = "below 1: a share of the samples; 1 and above: a count"}}};
 }
 
+KeyGroup picture_keys() {
+  return {
+      "Pictures",
+      {{.name = "train_data_dir",
+        .field = &Run::train_data_dir,
+        .about =
+            "a folder of pictures with metadata.jsonl {file_name, text}, or a .txt beside each"},
+       {.name = "instance_data_dir",
+        .field = &Run::instance_data_dir,
+        .about = "DreamBooth, instead: a folder of pictures of one subject"},
+       {.name = "instance_prompt",
+        .field = &Run::instance_prompt,
+        .about = "the caption of them all"},
+       {.name = "class_data_dir",
+        .field = &Run::class_data_dir,
+        .about = "prior preservation: pictures of its class; those that are missing are made"},
+       {.name = "class_prompt", .field = &Run::class_prompt, .about = "the caption of those"},
+       {.name = "with_prior_preservation",
+        .field = &Run::with_prior_preservation,
+        .about = "train on as many pictures of the class beside the subject's"},
+       {.name = "prior_loss_weight",
+        .field = &Run::prior_loss_weight,
+        .allowed = {.above = 0},
+        .about = "of the class's loss"},
+       {.name = "num_class_images",
+        .field = &Run::num_class_images,
+        .allowed = {.at_least = 1, .at_most = 1e6},
+        .about = "pictures of the class"},
+       {.name = "resolution",
+        .field = &Run::resolution,
+        .allowed = {.at_least = 8, .at_most = 16384},
+        .about = "pixels of the shorter side, to which pictures are resized and cropped"},
+       {.name = "center_crop", .field = &Run::center_crop, .about = "instead of a random crop"},
+       {.name = "random_flip",
+        .field = &Run::random_flip,
+        .about = "half of the pictures are mirrored"},
+       {.name = "aspect_ratio_buckets",
+        .field = &Run::aspect_ratio_buckets,
+        .about = "crop to sizes of about resolution^2 pixels instead of squares"},
+       {.name = "image_background",
+        .field = &Run::image_background,
+        .about = "under transparent pixels: white, black or #rrggbb"},
+       {.name = "on_corrupt_image",
+        .field = &Run::on_corrupt_image,
+        .allowed = {.choices = {"error", "skip"}},
+        .about = "what to do about a picture that cannot be read"},
+       {.name = "cache_latents",
+        .field = &Run::cache_latents,
+        .about = "encode each picture once; its crop and flip are then those of the first epoch"},
+       {.name = "prediction_type",
+        .field = &Run::prediction_type,
+        .allowed = {.choices = {"auto", "epsilon", "v_prediction", "sample"}},
+        .about = "what the UNet predicts; auto = as scheduler_config.json says"},
+       {.name = "snr_gamma",
+        .field = &Run::snr_gamma,
+        .allowed = {.above = 0},
+        .about = "weighs the timesteps by min(SNR, snr_gamma)"},
+       {.name = "noise_offset",
+        .field = &Run::noise_offset,
+        .allowed = {.at_least = 0},
+        .about = "share of noise that a whole channel has in common"},
+       {.name = "proportion_empty_prompts",
+        .field = &Run::proportion_empty_prompts,
+        .allowed = {.at_least = 0, .below = 1},
+        .about = "share of captions that are left out, for guidance"},
+       {.name = "train_text_encoder",
+        .field = &Run::train_text_encoder,
+        .about = "train the text encoders' targets too"}}};
+}
+
 KeyGroup optimisation_keys() {
   return {
       "Optimisation",
       {{.name = "micro_batch_size",
         .field = &Run::micro_batch_size,
         .allowed = {.at_least = 1, .at_most = 1e6},
-        .about = "sequences of a forward pass"},
+        .about = "sequences or pictures of a forward pass"},
        {.name = "gradient_accumulation_steps",
         .field = &Run::gradient_accumulation_steps,
         .allowed = {.at_least = 1, .at_most = 1e6},
@@ -218,6 +288,9 @@ KeyGroup run_keys() {
        {.name = "sample_prompts",
         .field = &Run::sample_prompts,
         .about = "continued and logged at every evaluation"},
+       {.name = "validation_prompts",
+        .field = &Run::validation_prompts,
+        .about = "drawn at every evaluation, into output_dir/samples"},
        {.name = "output_dir",
         .field = &Run::output_dir,
         .about = "for the result, checkpoints and metrics",
@@ -241,31 +314,6 @@ KeyGroup run_keys() {
         .about = "0 = LibTorch's default"}}};
 }
 
-constexpr std::string_view kKeysNotYet[]{
-    "instance_data_dir",
-    "instance_prompt",
-    "class_data_dir",
-    "class_prompt",
-    "with_prior_preservation",
-    "prior_loss_weight",
-    "train_data_dir",
-    "resolution",
-    "center_crop",
-    "random_flip",
-    "snr_gamma",
-    "noise_offset",
-    "prediction_type",
-    "cache_latents",
-    "train_text_encoder",
-    "validation_prompts",
-};
-
-KeyGroup keys_not_yet() {
-  KeyGroup group{"Not supported in this version", {}};
-  for (const std::string_view name : kKeysNotYet) group.keys.push_back({name, NotYet{}});
-  return group;
-}
-
 std::vector<Key<RunConfig>> joined(const std::vector<KeyGroup>& groups) {
   std::vector<Key<RunConfig>> keys;
   for (const KeyGroup& group : groups) {
@@ -277,8 +325,8 @@ std::vector<Key<RunConfig>> joined(const std::vector<KeyGroup>& groups) {
 }  // namespace
 
 const std::vector<KeyGroup>& config_key_groups() {
-  static const std::vector<KeyGroup> groups = {model_keys(),        factor_keys(), data_keys(),
-                                               optimisation_keys(), run_keys(),    keys_not_yet()};
+  static const std::vector<KeyGroup> groups = {model_keys(),   factor_keys(),       data_keys(),
+                                               picture_keys(), optimisation_keys(), run_keys()};
   return groups;
 }
 

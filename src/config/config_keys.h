@@ -16,15 +16,12 @@ namespace shira::detail {
 /// The key `bf16`, which has no field: `true` means `base_dtype: bfloat16`.
 struct Bf16Alias {};
 
-/// A key of the design that this version does not implement.
-struct NotYet {};
-
 /// The member that a key fills; the member's type is the key's type.
 template <typename Struct>
 using Field = std::variant<std::string Struct::*, bool Struct::*, std::int64_t Struct::*,
                            double Struct::*, std::optional<std::int64_t> Struct::*,
                            std::optional<double> Struct::*, std::vector<std::string> Struct::*,
-                           std::vector<DatasetConfig> Struct::*, Bf16Alias, NotYet>;
+                           std::vector<DatasetConfig> Struct::*, Bf16Alias>;
 
 /// What a value may be, beyond its type.
 struct Allowed {
@@ -32,7 +29,6 @@ struct Allowed {
   bool whole_from_one = false;                 // of a number: a share below 1, else a count
   std::vector<std::string_view> choices = {};  // of a text; of a list: words that stand for one
   std::vector<std::string_view> items = {};    // of a list: what each text may be
-  std::vector<std::string_view> later = {};    // choices of the design that are still to come
   bool or_file = false;                        // of a text: a path beside the choices
 };
 

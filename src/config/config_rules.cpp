@@ -5,6 +5,8 @@
 
 #include <shira/base/error.h>
 
+#include <algorithm>
+#include <initializer_list>
 #include <limits>
 #include <tuple>
 
@@ -49,7 +51,7 @@ void apply_bf16(const GivenKeys& given, Problems& problems, RunConfig& config) {
 }
 
 void refuse_without_effect(const GivenKeys& given, Problems& problems, const RunConfig& config) {
-  if (problems.concern({"adapter", "adapter_dir", "shira_mask"})) return;
+  if (problems.concern({"base_model", "adapter", "adapter_dir", "shira_mask"})) return;
   for (const auto& [key, entry] : given) {
     if (find_key(config_keys(), key) == nullptr) continue;
     const std::string reason = without_effect(key, config);
@@ -79,16 +81,76 @@ void refuse_decay_of_hooks(const GivenKeys& given, Problems& problems, const Run
                "shira_training: packed)");
 }
 
-void report_missing(const GivenKeys& given, const Place& whole_file, Problems& problems) {
+void report_missing(const GivenKeys& given, const Place& whole_file, Problems& problems,
+                    const RunConfig& config) {
   Place place = whole_file;
   place.order = std::numeric_limits<int>::max();
+  const bool wants_pictures = is_text_to_image(config);
   for (const Key<RunConfig>& key : config_keys()) {
-    if (key.required && !given.contains(key.name))
+    const bool is_needed = key.required || (key.name == "datasets" && !wants_pictures);
+    if (is_needed && !given.contains(key.name))
       problems.add(place, key.name, "missing, expected a value");
+  }
+  if (wants_pictures && !given.contains("train_data_dir") && !given.contains("instance_data_dir")) {
+    problems.add(place, "train_data_dir",
+                 "missing, expected it or instance_data_dir: a folder of pictures");
   }
 }
 
-// --- Keys without effect, by adapter ------------------------------------------------------------
+/// What a key that is set wants beside it.
+void require_beside(std::string_view key, bool is_set, std::string_view needed,
+                    const GivenKeys& given, Problems& problems) {
+  const auto entry = given.find(key);
+  if (entry == given.end() || !is_set || given.contains(needed)) return;
+  problems.add(entry->second.place, key, concat("needs ", needed, " beside it"));
+}
+
+void require_dreambooth(const GivenKeys& given, Problems& problems, const RunConfig& config) {
+  require_beside("instance_data_dir", true, "instance_prompt", given, problems);
+  const bool prior = config.with_prior_preservation;
+  require_beside("with_prior_preservation", prior, "class_data_dir", given, problems);
+  require_beside("with_prior_preservation", prior, "class_prompt", given, problems);
+}
+
+// --- Keys without effect, by family and adapter
+// ------------------------------------------------------------
+
+bool is_one_of(std::string_view key, std::initializer_list<std::string_view> names) {
+  return std::find(names.begin(), names.end(), key) != names.end();
+}
+
+bool is_of_text(std::string_view key) {
+  return is_one_of(key, {"datasets", "sequence_len", "sample_packing", "chat_template",
+                         "train_on_inputs", "sample_prompts"});
+}
+
+bool is_of_priors(std::string_view key) {
+  return is_one_of(key,
+                   {"class_data_dir", "class_prompt", "prior_loss_weight", "num_class_images"});
+}
+
+bool is_of_dreambooth(std::string_view key) {
+  return is_one_of(key, {"instance_prompt", "with_prior_preservation"}) || is_of_priors(key);
+}
+
+bool is_of_pictures(std::string_view key) {
+  return is_of_dreambooth(key) ||
+         is_one_of(key,
+                   {"train_data_dir", "instance_data_dir", "resolution", "center_crop",
+                    "random_flip", "aspect_ratio_buckets", "image_background", "on_corrupt_image",
+                    "cache_latents", "prediction_type", "snr_gamma", "noise_offset",
+                    "proportion_empty_prompts", "train_text_encoder", "validation_prompts"});
+}
+
+std::string idle_in_family(std::string_view key, const RunConfig& config) {
+  if (!is_text_to_image(config)) {
+    return is_of_pictures(key) ? "with a language model as base_model" : "";
+  }
+  if (is_of_text(key)) return "with a diffusers pipeline as base_model";
+  if (is_of_dreambooth(key) && config.instance_data_dir.empty()) return "without instance_data_dir";
+  return is_of_priors(key) && !config.with_prior_preservation ? "without with_prior_preservation"
+                                                              : "";
+}
 
 bool is_of_factors(std::string_view key) { return key.starts_with("lora_") || key == "use_rslora"; }
 
@@ -134,6 +196,7 @@ std::string idle_in_wm_dora(std::string_view key) {
 }  // namespace
 
 std::string without_effect(std::string_view key, const RunConfig& config) {
+  if (std::string reason = idle_in_family(key, config); !reason.empty()) return reason;
   if (config.adapter == "full") return idle_in_full(key);
   if (config.adapter == "shira") return idle_in_shira(key, config);
   if (config.adapter == "wm_dora") return idle_in_wm_dora(key);
@@ -144,11 +207,13 @@ void apply_rules(const GivenKeys& given, const Place& whole_file, Problems& prob
                  RunConfig& config) {
   refuse_both("shira_density", "shira_r", given, problems);
   refuse_both("warmup_steps", "warmup_ratio", given, problems);
+  refuse_both("train_data_dir", "instance_data_dir", given, problems);
   apply_bf16(given, problems, config);
   refuse_without_effect(given, problems, config);
   require_evaluations(given, problems, config);
   refuse_decay_of_hooks(given, problems, config);
-  report_missing(given, whole_file, problems);
+  require_dreambooth(given, problems, config);
+  report_missing(given, whole_file, problems, config);
   const bool has_default_budget =
       !config.shira_r && !config.shira_density && without_effect("shira_density", config).empty();
   if (has_default_budget) config.shira_density = 0.01;

@@ -131,13 +131,10 @@ ordered_json property(const Key<Struct>& key, const Value& value) {
   return schema;
 }
 
-/// Nothing for a key that this version refuses.
 template <typename Struct>
-std::optional<ordered_json> property(const Key<Struct>& key) {
-  const auto describe = [&](auto field) -> std::optional<ordered_json> {
-    if constexpr (std::is_same_v<decltype(field), detail::NotYet>) {
-      return std::nullopt;
-    } else if constexpr (std::is_same_v<decltype(field), detail::Bf16Alias>) {
+ordered_json property(const Key<Struct>& key) {
+  const auto describe = [&](auto field) {
+    if constexpr (std::is_same_v<decltype(field), detail::Bf16Alias>) {
       return property(key, std::optional<bool>());
     } else {
       return property(key, Struct{}.*field);
@@ -150,7 +147,7 @@ template <typename Struct>
 ordered_json object_schema(const std::vector<Key<Struct>>& keys) {
   ordered_json properties = ordered_json::object(), required = ordered_json::array();
   for (const Key<Struct>& key : keys) {
-    if (const auto schema = property(key)) properties[std::string(key.name)] = *schema;
+    properties[std::string(key.name)] = property(key);
     if (key.required) required.push_back(key.name);
   }
   return {{"type", "object"},
@@ -165,10 +162,12 @@ std::string config_json_schema() {
   ordered_json schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
                          {"title", "shira training configuration"}};
   schema.update(object_schema(detail::config_keys()));
+  for (const char* data : {"datasets", "train_data_dir", "instance_data_dir"}) {
+    schema["anyOf"].push_back({{"required", {data}}});
+  }
   for (const detail::KeyGroup& group : detail::config_key_groups()) {
     for (const auto& key : group.keys) {
-      const auto found = schema["properties"].find(std::string(key.name));
-      if (found != schema["properties"].end()) (*found)["x-group"] = group.title;
+      schema["properties"][std::string(key.name)]["x-group"] = group.title;
     }
   }
   return schema.dump(2) + "\n";

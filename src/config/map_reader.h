@@ -53,9 +53,7 @@ void read_entry(const Entry& entry, const std::vector<Key<Struct>>& keys, const 
   if (key == nullptr) return report_unknown(entry.key, keys, spot);
   if (entry.value.IsNull()) return;
   const auto read = [&](auto field) {
-    if constexpr (std::is_same_v<decltype(field), NotYet>) {
-      spot.report("not supported in this version");
-    } else if constexpr (std::is_same_v<decltype(field), Bf16Alias>) {
+    if constexpr (std::is_same_v<decltype(field), Bf16Alias>) {
       bool ignored = false;  // the rules turn the alias into base_dtype
       read_value(entry.value, key->allowed, spot, ignored);
     } else {

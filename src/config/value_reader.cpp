@@ -79,10 +79,8 @@ bool read_value(const YAML::Node& node, const Allowed& allowed, const Spot& spot
     return true;
   }
   if (allowed.choices.empty()) return mismatch(node, spot, "a text that is not empty");
-  const bool is_later = std::ranges::count(allowed.later, text) > 0;
   const std::string_view or_file = allowed.or_file ? ", or a file's path (with a / or a .)" : "";
-  return mismatch(node, spot, concat(in_words(allowed.choices), or_file),
-                  is_later ? ", which is not supported in this version" : "");
+  return mismatch(node, spot, concat(in_words(allowed.choices), or_file));
 }
 
 bool read_value(const YAML::Node& node, const Allowed&, const Spot& spot, bool& out) {

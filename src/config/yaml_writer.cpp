@@ -111,10 +111,9 @@ std::string field_text(const Struct& values, const detail::Key<Struct>& key) {
   return std::visit(write, key.field);
 }
 
-// An alias, a key to come, and what load_config would refuse stay out.
+// An alias and what load_config would refuse stay out.
 bool is_written(const detail::Key<RunConfig>& key, const RunConfig& config) {
   if (std::holds_alternative<detail::Bf16Alias>(key.field)) return false;
-  if (std::holds_alternative<detail::NotYet>(key.field)) return false;
   return detail::without_effect(key.name, config).empty();
 }
 

@@ -3,7 +3,6 @@
 #include <shira/base/logging.h>
 #include <shira/sparse/mask_builders.h>
 #include <shira/sparse/mask_file.h>
-#include <shira/tasks/causal_lm.h>
 #include <shira/tasks/run_masks.h>
 #include <shira/tasks/training_run.h>
 #include <shira/train/calibration.h>
@@ -46,14 +45,15 @@ MaskBuilder mask_builder(const RunConfig& config, const std::vector<LayerTarget>
 }
 
 /// A shared weight is refused: its layer sees a part of its gradient only.
-MaskMap calibrated_masks(const RunConfig& config, const Llama& model, DataLoader& data) {
-  const auto targets = select_targets(*model, config.target_modules);
-  CausalLmObjective objective(model);
+MaskMap calibrated_masks(const RunConfig& config, const torch::nn::Module& model,
+                         const CalibrationData& calibration) {
+  const auto targets = select_targets(model, config.target_modules);
   CalibrationOptions options;
   options.score = config.shira_mask == "grad" ? CalibrationScore::kGrad : CalibrationScore::kSnip;
   options.batches = config.shira_calibration_batches;
   options.memory_bytes = config.shira_calibration_memory * 1073741824.0;
-  return calibrate_masks(targets, objective, data, budget_of(config), options);
+  return calibrate_masks(targets, calibration.objective, calibration.batches, budget_of(config),
+                         options);
 }
 
 void warn_beyond_budget(const MaskMap& masks, const MaskBudget& budget) {
@@ -71,10 +71,10 @@ void warn_beyond_budget(const MaskMap& masks, const MaskBudget& budget) {
 
 }  // namespace
 
-std::vector<LayerTarget> run_targets(const RunConfig& config, const Llama& model) {
+std::vector<LayerTarget> run_targets(const RunConfig& config, const torch::nn::Module& model) {
   const auto shared =
       config.shira_training == "hooks" ? SharedWeights::kAllowed : SharedWeights::kRefused;
-  return select_targets(*model, config.target_modules, shared);
+  return select_targets(model, config.target_modules, shared);
 }
 
 bool needs_calibration(const RunConfig& config) {
@@ -82,9 +82,10 @@ bool needs_calibration(const RunConfig& config) {
          (config.shira_mask == "grad" || config.shira_mask == "snip");
 }
 
-MaskMap make_masks(const RunConfig& config, const Llama& model, DataLoader* train_data) {
+MaskMap make_masks(const RunConfig& config, const torch::nn::Module& model,
+                   const CalibrationData* calibration) {
   if (!config.adapter_dir.empty()) return load_adapter(config.adapter_dir).masks();
-  if (needs_calibration(config)) return calibrated_masks(config, model, *train_data);
+  if (needs_calibration(config)) return calibrated_masks(config, model, *calibration);
   const auto targets = run_targets(config, model);
   // In the dtype of the run, one tensor at a time: `shira mask` leaves the model as it is stored.
   const auto dtype = parse_base_dtype(config.base_dtype);

@@ -8,12 +8,10 @@
 #include <shira/methods/lora.h>
 #include <shira/methods/packed_shira.h>
 #include <shira/methods/wm_dora.h>
-#include <shira/models/load_llama.h>
 #include <shira/nn/parameters.h>
 #include <shira/sparse/adapter_switcher.h>
 #include <shira/sparse/base_checkpoint.h>
 #include <shira/sparse/peft_adapter.h>
-#include <shira/tasks/run_masks.h>
 #include <shira/tasks/run_method.h>
 #include <shira/tasks/training_run.h>
 
@@ -21,8 +19,6 @@
 
 namespace shira {
 namespace {
-
-constexpr const char* kTaskType = "CAUSAL_LM";  // as PEFT spells it
 
 std::string fingerprint(const std::vector<NamedTensor>& tensors) {
   std::vector<std::uint64_t> hashes;
@@ -41,11 +37,11 @@ std::int64_t count_entries(const std::vector<NamedTensor>& tensors) {
 // --- Sparse adapters ----------------------------------------------------------------------------
 
 /// The adapter in `directory`, after it was found to fit `model`.
-SparseAdapter fitting_adapter(const Llama& model, const std::filesystem::path& directory) {
+SparseAdapter fitting_adapter(const torch::nn::Module& model, const std::filesystem::path& directory) {
   SparseAdapter adapter = load_adapter(directory);
   SHIRA_CHECK(ConfigError, adapter.kind == ValueKind::kWeights, directory.string(),
               ": holds differences to a base; only an adapter of new weights can be trained on.");
-  AdapterSwitcher(*model).resolve({{adapter}});
+  AdapterSwitcher(model).resolve({{adapter}});
   return adapter;
 }
 
@@ -59,10 +55,11 @@ std::vector<LayerTarget> masked_targets(std::vector<LayerTarget> targets, const 
   return targets;
 }
 
-std::unique_ptr<SparseTraining> make_sparse_training(const RunConfig& config, const Llama& model,
+std::unique_ptr<SparseTraining> make_sparse_training(const RunConfig& config,
+                                                     const torch::nn::Module& model,
                                                      const MaskMap& masks) {
   auto targets = masked_targets(run_targets(config, model), masks);
-  if (config.shira_training == "hooks") return std::make_unique<HookedShira>(*model, masks);
+  if (config.shira_training == "hooks") return std::make_unique<HookedShira>(model, masks);
   return std::make_unique<PackedShira>(std::move(targets), masks);
 }
 
@@ -83,41 +80,43 @@ bool exports_to_peft(const RunConfig& config, const MaskMap& masks) {
   return true;
 }
 
-void save_peft_directory(const std::filesystem::path& directory, const SparseAdapter& adapter) {
+void save_peft_directory(const std::filesystem::path& directory, const SparseAdapter& adapter,
+                         const std::string& task_type) {
   const auto base = map_checkpoint(resolve_base_model(adapter.base_model));
   write_directory(directory, [&](const std::filesystem::path& temporary) {
-    save_peft_adapter(temporary, adapter, base, kTaskType);
+    save_peft_adapter(temporary, adapter, base, task_type);
   });
 }
 
 /// What saves the adapter that `extract` gives, in the formats asked for. `mask_type` says in a
 /// word where the entries came from.
-std::function<void(const std::filesystem::path&)> sparse_saver(
-    const RunConfig& config, const MaskMap& masks, const std::string& mask_type,
-    const std::function<SparseAdapter()>& extract) {
+SaveInto sparse_saver(const RunConfig& config, const RunModel& model, const MaskMap& masks,
+                      const std::string& mask_type, const std::function<SparseAdapter()>& extract) {
   const bool to_peft = exports_to_peft(config, masks);
-  return [=, base = config.base_model](const std::filesystem::path& directory) {
+  return [=, base = config.base_model,
+          task_type = model.task_type](const std::filesystem::path& directory) {
     SparseAdapter adapter = extract();
     adapter.base_model = base;
     adapter.mask_type = mask_type;
     save_adapter(directory, adapter);
-    if (to_peft) save_peft_directory(directory / "peft", adapter);
+    if (to_peft) save_peft_directory(directory / "peft", adapter, task_type);
   };
 }
 
-RunMethod make_shira(const RunConfig& config, const Llama& model, DataLoader& train_data,
+RunMethod make_shira(const RunConfig& config, const RunModel& model,
                      const std::optional<std::filesystem::path>& resume_from) {
   std::optional<SparseAdapter> start;
   if (resume_from) {
-    start = fitting_adapter(model, *resume_from);
+    start = fitting_adapter(model.module, *resume_from);
   } else if (!config.adapter_dir.empty()) {
-    start = fitting_adapter(model, config.adapter_dir);
+    start = fitting_adapter(model.module, config.adapter_dir);
   }
-  const MaskMap masks = start ? start->masks() : make_masks(config, model, &train_data);
-  auto shira = make_sparse_training(config, model, masks);
+  const MaskMap masks =
+      start ? start->masks() : make_masks(config, model.module, &model.calibration);
+  auto shira = make_sparse_training(config, model.module, masks);
   if (start) shira->start_from(*start);
   const std::string built = is_mask_file(config.shira_mask) ? "file" : config.shira_mask;
-  auto save = sparse_saver(config, masks, start ? start->mask_type : built,
+  auto save = sparse_saver(config, model, masks, start ? start->mask_type : built,
                            [shira = shira.get()] { return shira->extract(); });
   std::int64_t trained = 0;
   for (const auto& [name, mask] : masks) trained += mask.nnz();
@@ -136,10 +135,10 @@ LoraOptions lora_options(const RunConfig& config) {
 }
 
 /// PEFT's directory, after it was found to be of the configured kind and to have all its tensors.
-LoraAdapter fitting_lora(const RunConfig& config, const Llama& model,
+LoraAdapter fitting_lora(const RunConfig& config, const torch::nn::Module& model,
                          const std::filesystem::path& directory) {
   ParameterShapes shapes;
-  for (const auto& [name, weight] : nn::unique_parameters(*model)) {
+  for (const auto& [name, weight] : nn::unique_parameters(model)) {
     shapes[name] = weight.sizes().vec();
   }
   LoraAdapter adapter = load_lora_adapter(directory, &shapes);
@@ -150,54 +149,45 @@ LoraAdapter fitting_lora(const RunConfig& config, const Llama& model,
 }
 
 std::unique_ptr<LoraTraining> make_lora_training(
-    const RunConfig& config, const Llama& model,
+    const RunConfig& config, const torch::nn::Module& model,
     const std::optional<std::filesystem::path>& resume_from) {
   const std::filesystem::path start = resume_from.value_or(config.adapter_dir);
   if (start.empty()) {
     return std::make_unique<LoraTraining>(run_targets(config, model), lora_options(config));
   }
-  return std::make_unique<LoraTraining>(*model, fitting_lora(config, model, start),
+  return std::make_unique<LoraTraining>(model, fitting_lora(config, model, start),
                                         config.lora_dropout);
 }
 
 /// Of a base that the result does not know.
-std::map<std::string, std::string> base_identity(const Llama& model) {
-  return {{"weights of base_model", fingerprint(nn::unique_parameters(*model))}};
+std::map<std::string, std::string> base_identity(const torch::nn::Module& model) {
+  return {{"weights of base_model", fingerprint(nn::unique_parameters(model))}};
 }
 
-RunMethod make_lora(const RunConfig& config, const Llama& model,
+RunMethod make_lora(const RunConfig& config, const RunModel& model,
                     const std::optional<std::filesystem::path>& resume_from) {
-  auto lora = make_lora_training(config, model, resume_from);
-  const auto save = [lora = lora.get(),
-                     base = config.base_model](const std::filesystem::path& directory) {
+  auto lora = make_lora_training(config, model.module, resume_from);
+  const auto save = [lora = lora.get(), base = config.base_model,
+                     task_type = model.task_type](const std::filesystem::path& directory) {
     LoraAdapter adapter = lora->extract();
     adapter.base_model = base;
-    save_lora_adapter(directory, adapter, kTaskType);
+    save_lora_adapter(directory, adapter, task_type);
   };
-  return {std::move(lora), save, 0, 0, base_identity(model)};
+  return {std::move(lora), save, 0, 0, base_identity(model.module)};
 }
 
 /// The masks are a function of the base: a resumed run builds them again.
-RunMethod make_wm_dora(const RunConfig& config, const Llama& model) {
-  auto identity = base_identity(model);
-  const MaskMap masks = make_masks(config, model, nullptr);
-  auto method = std::make_unique<WmDora>(run_targets(config, model), masks, lora_options(config));
-  auto save =
-      sparse_saver(config, masks, "wm", [method = method.get()] { return method->extract(); });
+RunMethod make_wm_dora(const RunConfig& config, const RunModel& model) {
+  auto identity = base_identity(model.module);
+  const MaskMap masks = make_masks(config, model.module);
+  auto method =
+      std::make_unique<WmDora>(run_targets(config, model.module), masks, lora_options(config));
+  auto save = sparse_saver(config, model, masks, "wm",
+                           [method = method.get()] { return method->extract(); });
   return {std::move(method), std::move(save), 0, 0, std::move(identity)};
 }
 
-// --- All weights --------------------------------------------------------------------------------
-
-RunMethod make_full_training(const RunConfig& config, const Llama& model) {
-  auto dtype = parse_base_dtype(config.base_dtype);
-  const auto base = resolve_base_model(config.base_model);
-  if (!dtype) dtype = checkpoint_dtype(base);
-  const auto save = [model, base, dtype](const std::filesystem::path& directory) {
-    save_llama(directory, model, base, dtype);
-  };
-  return {std::make_unique<FullTraining>(*model), save, 0, 0, base_identity(model)};
-}
+// --- Any method ---------------------------------------------------------------------------------
 
 std::string joined(const std::vector<std::string>& words) {
   std::string text;
@@ -234,17 +224,21 @@ std::map<std::string, std::string> method_identity(const RunConfig& config) {
   return identity;
 }
 
-RunMethod make_kind(const RunConfig& config, const Llama& model, DataLoader& train_data,
+RunMethod make_kind(const RunConfig& config, const RunModel& model,
                     const std::optional<std::filesystem::path>& resume_from) {
-  if (config.adapter == "full") return make_full_training(config, model);
+  if (config.adapter == "full") {
+    return {std::make_unique<FullTraining>(model.module), model.save, 0, 0,
+            base_identity(model.module)};
+  }
   if (config.adapter == "wm_dora") return make_wm_dora(config, model);
-  if (config.adapter == "shira") return make_shira(config, model, train_data, resume_from);
+  if (config.adapter == "shira") return make_shira(config, model, resume_from);
   return make_lora(config, model, resume_from);
 }
 
 }  // namespace
 
-std::map<std::string, std::int64_t> count_run_factors(const RunConfig& config, const Llama& model) {
+std::map<std::string, std::int64_t> count_run_factors(const RunConfig& config,
+                                                      const torch::nn::Module& model) {
   std::map<std::string, std::int64_t> counts;
   const bool use_dora = config.adapter != "lora";
   if (!config.adapter_dir.empty()) {
@@ -259,11 +253,11 @@ std::map<std::string, std::int64_t> count_run_factors(const RunConfig& config, c
   return counts;
 }
 
-RunMethod make_method(const RunConfig& config, const Llama& model, DataLoader& train_data,
+RunMethod make_method(const RunConfig& config, const RunModel& model,
                       const std::optional<std::filesystem::path>& resume_from) {
-  RunMethod made = make_kind(config, model, train_data, resume_from);
+  RunMethod made = make_kind(config, model, resume_from);
   made.trained = made.trained > 0 ? made.trained : count_entries(made.method->parameters());
-  made.total = count_entries(nn::unique_parameters(*model));
+  made.total = count_entries(nn::unique_parameters(model.module));
   made.identity.merge(method_identity(config));
   return made;
 }

@@ -47,6 +47,14 @@ Llama load_base(const RunConfig& config) {
   return model;
 }
 
+SaveInto base_saver(const RunConfig& config, const Llama& model) {
+  const auto base = resolve_base_model(config.base_model);
+  const auto dtype = parse_base_dtype(config.base_dtype);
+  return [model, base, dtype](const std::filesystem::path& directory) {
+    save_llama(directory, model, base, dtype ? *dtype : checkpoint_dtype(base));
+  };
+}
+
 DatasetSplit load_datasets(const RunConfig& config, const Tokenizer& tokenizer) {
   const DatasetOptions options{config.sequence_len, config.train_on_inputs, config.chat_template};
   std::vector<SampleSet> sets;

@@ -1,6 +1,9 @@
 // What is refused, and in which words. Every test holds the whole message: nothing may be missing
 // from it, and nothing else may be in it.
+#include "../io/temporary_directory.h"
 #include "config_text.h"
+
+#include <shira/io/atomic_file.h>
 
 #include <gmock/gmock.h>
 
@@ -98,8 +101,6 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Keys, ConfigBadValue,
     ::testing::Values(
-        BadValue{"snr_gamma: 5", "snr_gamma: not supported in this version"},
-        BadValue{"instance_data_dir: x", "instance_data_dir: not supported in this version"},
         BadValue{"batch_size: 2", "batch_size: unknown key, did you mean 'micro_batch_size'?"},
         BadValue{"lr: 1", "lr: unknown key, did you mean 'learning_rate'?"},
         BadValue{"sede: 1", "sede: unknown key, did you mean 'seed'?"},
@@ -143,8 +144,7 @@ TEST(ConfigProblems, AKeyWithoutAValueIsMissing) {
 }
 
 TEST(ConfigProblems, OverridesGetTheSameChecks) {
-  EXPECT_EQ(problems_with("", {"snr_gamma=5", "sed=1", "=1", "seed=[", "datasets=[{pth: x}]"}),
-            "--set snr_gamma=5: snr_gamma: not supported in this version\n"
+  EXPECT_EQ(problems_with("", {"sed=1", "=1", "seed=[", "datasets=[{pth: x}]"}),
             "--set sed=1: sed: unknown key, did you mean 'seed'?\n"
             "--set =1: expected key=value\n"
             "--set seed=[: seed: not valid YAML: end of sequence flow not found\n"
@@ -194,6 +194,37 @@ TEST(ConfigProblems, EmptyFilesAndFilesOfAnotherForm) {
   EXPECT_EQ(problems_of(""), missing);
   EXPECT_EQ(problems_of("# nothing yet\n"), missing);
   EXPECT_EQ(problems_of("- a\n"), "my.yaml:1: expected a map of keys and values\n" + missing);
+}
+
+// Which family a run is of follows from base_model, or from its data where that is not here.
+TEST(ConfigProblems, AKeyOfTheOtherFamilyIsRefused) {
+  EXPECT_EQ(problems_with("resolution: 64\nsnr_gamma: 5\n"),
+            "my.yaml:4: resolution: has no effect with a language model as base_model\n"
+            "my.yaml:5: snr_gamma: has no effect with a language model as base_model");
+  EXPECT_EQ(problems_of("base_model: a/b\ntrain_data_dir: x\nsequence_len: 8\noutput_dir: o\n"),
+            "my.yaml:3: sequence_len: has no effect with a diffusers pipeline as base_model");
+  TemporaryDirectory base;
+  write_file(base / "model_index.json", "{}");
+  EXPECT_EQ(problems_of("base_model: " + base.path().string() +
+                        "\ndatasets: [{path: a}]\noutput_dir: o\n"),
+            "my.yaml:2: datasets: has no effect with a diffusers pipeline as base_model\n"
+            "my.yaml: train_data_dir: missing, expected it or instance_data_dir: a folder of "
+            "pictures");
+}
+
+TEST(ConfigProblems, DreamBoothIsGivenWhole) {
+  const std::string run = "base_model: a/b\noutput_dir: o\n";
+  EXPECT_EQ(problems_of(run + "instance_data_dir: x\nwith_prior_preservation: true\n"),
+            "my.yaml:3: instance_data_dir: needs instance_prompt beside it\n"
+            "my.yaml:4: with_prior_preservation: needs class_data_dir beside it\n"
+            "my.yaml:4: with_prior_preservation: needs class_prompt beside it");
+  EXPECT_EQ(problems_of(run + "instance_data_dir: x\ninstance_prompt: p\nclass_prompt: c\n"),
+            "my.yaml:5: class_prompt: has no effect without with_prior_preservation");
+  EXPECT_EQ(problems_of(run + "train_data_dir: x\ninstance_prompt: p\n"),
+            "my.yaml:4: instance_prompt: has no effect without instance_data_dir");
+  EXPECT_EQ(problems_of(run + "train_data_dir: x\ninstance_data_dir: y\ninstance_prompt: p\n"),
+            "my.yaml:4: instance_data_dir: given together with train_data_dir, expected one of the "
+            "two");
 }
 
 TEST(ConfigProblems, LongAndMultiLineValuesStayOnOneLine) {

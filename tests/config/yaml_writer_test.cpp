@@ -26,7 +26,7 @@ RunConfig complete_config() {
 TEST(YamlWriter, DefaultsLookLikeAFileThatAPersonWrote) {
   EXPECT_EQ(to_yaml(complete_config()),
             R"(# Model and adapter
-base_model: base  # a HuggingFace checkpoint directory, or org/name in its local cache
+base_model: base  # a HuggingFace checkpoint or diffusers pipeline directory, or org/name in the local cache
 base_dtype: auto  # of the weights in memory; auto = the checkpoint's
 adapter: shira  # shira trains entries of the targets, lora and dora factors beside them, wm_dora both, full every weight
 adapter_dir:  # go on from this adapter: its entries and values, or its factors
@@ -52,7 +52,7 @@ train_on_inputs: false  # prompt tokens carry loss too
 val_set_size: 0  # below 1: a share of the samples; 1 and above: a count
 
 # Optimisation
-micro_batch_size: 1  # sequences of a forward pass
+micro_batch_size: 1  # sequences or pictures of a forward pass
 gradient_accumulation_steps: 1  # micro-batches of an optimiser step
 num_epochs: 1  # passes over the data; may be a fraction
 max_steps:  # optimiser steps; wins over num_epochs

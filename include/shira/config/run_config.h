@@ -2,6 +2,8 @@
 // defaults here are the documentation; config_parser.h fills it.
 #pragma once
 
+#include <shira/base/export.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -50,6 +52,28 @@ struct RunConfig {
   bool train_on_inputs = false;           // prompt tokens carry loss too
   double val_set_size = 0.0;              // below 1: a share of the samples; 1 and above: a count
 
+  // Pictures (a diffusers pipeline as base_model)
+  std::string train_data_dir;     // pictures with metadata.jsonl, or a .txt beside each
+  std::string instance_data_dir;  // DreamBooth: pictures of one subject ...
+  std::string instance_prompt;    // ... and the caption of them all
+  std::string class_data_dir;     // prior preservation: pictures of its class; made when missing
+  std::string class_prompt;
+  bool with_prior_preservation = false;
+  double prior_loss_weight = 1.0;
+  std::int64_t num_class_images = 100;
+  std::int64_t resolution = 512;           // pixels
+  bool center_crop = false;                // else at random
+  bool random_flip = false;                // left and right
+  bool aspect_ratio_buckets = false;       // sizes of about resolution^2 pixels instead of squares
+  std::string image_background = "white";  // under transparent pixels: white | black | "#rrggbb"
+  std::string on_corrupt_image = "error";  // error | skip
+  bool cache_latents = false;              // encodes each picture once, with one crop and flip
+  std::string prediction_type = "auto";    // auto | epsilon | v_prediction | sample
+  std::optional<double> snr_gamma;         // min-SNR weighting (Hang et al. 2023)
+  double noise_offset = 0.0;               // of a channel's mean
+  double proportion_empty_prompts = 0.0;   // conditioning dropout
+  bool train_text_encoder = false;
+
   // Optimisation
   std::int64_t micro_batch_size = 1;
   std::int64_t gradient_accumulation_steps = 1;
@@ -73,16 +97,21 @@ struct RunConfig {
   std::int64_t save_steps = 0;        // 0 = only at the end
   std::int64_t save_total_limit = 2;  // newest checkpoints kept; 0 = all
   std::optional<std::int64_t> early_stopping_patience;  // evaluations without a better loss
-  bool load_best_model_at_end = false;      // true with early_stopping_patience unless given
-  std::string resume_from_checkpoint;       // a checkpoint directory; --resume takes the newest
-  std::string report_to = "none";           // none | tensorboard
-  std::vector<std::string> sample_prompts;  // continued and logged at every evaluation
+  bool load_best_model_at_end = false;          // true with early_stopping_patience unless given
+  std::string resume_from_checkpoint;           // a checkpoint directory; --resume takes the newest
+  std::string report_to = "none";               // none | tensorboard
+  std::vector<std::string> sample_prompts;      // continued and logged at every evaluation
+  std::vector<std::string> validation_prompts;  // drawn at every evaluation: samples/step-<n>.png
   std::string output_dir;
   std::vector<std::string> export_formats = {"shira"};  // shira, peft: also output_dir/peft
   std::int64_t seed = 42;
   std::string device = "cpu";    // cpu | cuda
   std::int64_t num_threads = 0;  // 0 = LibTorch's default
 };
+
+/// Whether the run trains a diffusers pipeline: base_model is one (model_index.json) where it is a
+/// directory here, else a folder of pictures is given.
+SHIRA_API bool is_text_to_image(const RunConfig& config);
 
 /// Whether `shira_mask` names a file rather than a way to choose entries.
 inline bool is_mask_file(const std::string& shira_mask) {

@@ -6,7 +6,6 @@
 #include <shira/config/run_config.h>
 #include <shira/data/data_loader.h>
 #include <shira/data/dataset.h>
-#include <shira/methods/training_method.h>
 #include <shira/models/llama.h>
 #include <shira/tasks/run_masks.h>
 #include <shira/tasks/run_method.h>
@@ -31,6 +30,9 @@ SHIRA_API std::optional<torch::ScalarType> parse_base_dtype(const std::string& n
 /// The base model of a run, with its weights owned where the run writes them (lora and dora
 /// write none): float32 for full training.
 SHIRA_API Llama load_base(const RunConfig& config);
+
+/// Writes `model` as a checkpoint with base_dtype's weights.
+SHIRA_API SaveInto base_saver(const RunConfig& config, const Llama& model);
 
 /// All samples of the configured data sets, split.
 SHIRA_API DatasetSplit load_datasets(const RunConfig& config, const Tokenizer& tokenizer);
