@@ -37,7 +37,8 @@ std::int64_t count_entries(const std::vector<NamedTensor>& tensors) {
 // --- Sparse adapters ----------------------------------------------------------------------------
 
 /// The adapter in `directory`, after it was found to fit `model`.
-SparseAdapter fitting_adapter(const torch::nn::Module& model, const std::filesystem::path& directory) {
+SparseAdapter fitting_adapter(const torch::nn::Module& model,
+                              const std::filesystem::path& directory) {
   SparseAdapter adapter = load_adapter(directory);
   SHIRA_CHECK(ConfigError, adapter.kind == ValueKind::kWeights, directory.string(),
               ": holds differences to a base; only an adapter of new weights can be trained on.");

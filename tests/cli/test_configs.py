@@ -103,9 +103,11 @@ def test_schema_and_program_agree(tmp_path):
     assert validated(tmp_path, GOOD + BAD) == [True] * len(GOOD) + [False] * len(BAD)
 
 
-def test_keys_to_come_are_not_in_the_schema():
-    assert "snr_gamma" not in schema()["properties"]
-    assert not is_in_schema(MINIMAL | {"snr_gamma": 5})
+def test_the_schema_wants_data_of_one_family():
+    without_data = {"base_model": "base", "output_dir": "out"}
+    assert not is_in_schema(without_data)
+    for key in ("train_data_dir", "instance_data_dir"):
+        assert is_in_schema(without_data | {key: "pictures"})
 
 
 def test_every_key_has_a_group_and_a_description():

@@ -24,9 +24,9 @@ using SaveInto = std::function<void(const std::filesystem::path&)>;
 /// What a method is made for.
 struct RunModel {
   const torch::nn::Module& module;  // what may be trained
-  CalibrationData calibration;  // of the training data
-  SaveInto save;                // the whole as a checkpoint, with base_dtype's weights
-  std::string task_type;        // as PEFT spells it; empty: none
+  CalibrationData calibration;      // of the training data
+  SaveInto save;                    // the whole as a checkpoint, with base_dtype's weights
+  std::string task_type;            // as PEFT spells it; empty: none
 };
 
 /// A run's method: what trains the model, and what saves the result into a directory (an adapter,
