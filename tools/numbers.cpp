@@ -25,11 +25,6 @@ std::string percent_text(std::int64_t part, std::int64_t whole) {
   return printed("%.3g %%", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
 }
 
-std::string short_count(double value) {
-  if (value >= 1e6) return printed("%.1fM", value / 1e6);
-  return value >= 1e3 ? printed("%.1fk", value / 1e3) : printed("%.0f", value);
-}
-
 std::string seconds_text(double seconds) {
   if (seconds < 1.0) return printed("%.3g ms", 1e3 * seconds);
   if (seconds < 60.0) return printed("%.3g s", seconds);

@@ -11,8 +11,6 @@ namespace shira::tools {
 std::string bytes_text(double bytes);
 /// "0.895 %".
 std::string percent_text(std::int64_t part, std::int64_t whole);
-/// "850", "12.3k", "1.2M".
-std::string short_count(double value);
 /// "35 ms", "1.24 s", "12 min 5 s", "3 h 2 min".
 std::string seconds_text(double seconds);
 /// "4096 x 11008".

@@ -65,6 +65,8 @@ std::string program() {
   return quoted(near.string().starts_with("..") ? exe.string() : near.string());
 }
 
+std::string items_of(const RunConfig& config) { return run_units(config).items; }
+
 std::string next_command(const RunConfig& config, const TrainResult& result) {
   if (result.stop_signal != 0) {
     const fs::path resolved = fs::path(config.output_dir) / "config.yaml";
@@ -102,7 +104,7 @@ void print_summary(const RunConfig& config, const RunMethod& method, const Train
             << seconds_text(result.seconds) << "\n";
   if (result.items > 0) {
     std::cout << "speed:              " << seconds_text(result.median_step_seconds) << " a step, "
-              << short_count(result.items_per_second) << " tokens/s\n";
+              << short_count(result.items_per_second) << " " << items_of(config) << "/s\n";
   }
   std::cout << "trained parameters: " << method.trained << " of " << method.total << " ("
             << percent_text(method.trained, method.total) << ")\n";
@@ -124,8 +126,8 @@ void print_summary_json(const RunConfig& config, const RunMethod& method,
                                    {"stopped_early", result.stopped_early},
                                    {"seconds", result.seconds},
                                    {"step_seconds", result.median_step_seconds},
-                                   {"tokens", result.items},
-                                   {"tokens_per_second", result.items_per_second},
+                                   {items_of(config), result.items},
+                                   {items_of(config) + "_per_second", result.items_per_second},
                                    {"peak_memory_bytes", peak_memory()},
                                    {"trained_parameters", method.trained},
                                    {"total_parameters", method.total},

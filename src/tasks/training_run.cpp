@@ -96,16 +96,21 @@ std::unique_ptr<Optimizer> make_optimizer(const RunConfig& config, const Trainin
                                    : make_adamw(method.parameters(), options);
 }
 
-std::function<std::vector<SampleText>()> make_sample_texts(const RunConfig& config,
-                                                           const Llama& model,
-                                                           const Tokenizer& tokenizer) {
+std::function<std::vector<SampleText>(std::int64_t)> make_sample_texts(const RunConfig& config,
+                                                                       const Llama& model,
+                                                                       const Tokenizer& tokenizer) {
   if (config.sample_prompts.empty()) return nullptr;
-  return [prompts = config.sample_prompts, model = model, &tokenizer]() mutable {
+  return [prompts = config.sample_prompts, model = model, &tokenizer](std::int64_t) mutable {
     const auto texts = generate_batch(model, tokenizer, prompts, {.max_new_tokens = 64});
     std::vector<SampleText> samples;
     for (std::size_t i = 0; i < texts.size(); ++i) samples.push_back({prompts[i], texts[i].text});
     return samples;
   };
+}
+
+LogUnits run_units(const RunConfig& config) {
+  if (!is_text_to_image(config)) return {};
+  return {.items = "images", .loss = "mean squared error", .has_perplexity = false};
 }
 
 TrainerOptions trainer_options(const RunConfig& config, const RunMethod& method,
@@ -125,6 +130,7 @@ TrainerOptions trainer_options(const RunConfig& config, const RunMethod& method,
           .early_stopping_patience = config.early_stopping_patience,
           .load_best_model_at_end = config.load_best_model_at_end,
           .tensorboard = config.report_to == "tensorboard",
+          .units = run_units(config),
           .seed = static_cast<std::uint64_t>(config.seed),
           .output_dir = config.output_dir,
           .identity = method.identity,

@@ -35,13 +35,6 @@ std::string formatted(const char* format, Values... values) {
   return text;
 }
 
-// "850", "12.3k", "1.2M"
-std::string short_count(double value) {
-  if (value >= 1e6) return formatted("%.1fM", value / 1e6);
-  if (value >= 1e3) return formatted("%.1fk", value / 1e3);
-  return formatted("%.0f", value);
-}
-
 // "03:20", "1:02:03"
 std::string clock_time(double seconds) {
   const auto total = std::llround(seconds);
@@ -65,6 +58,12 @@ std::string bar_text(std::int64_t step, std::int64_t total, int width) {
 
 }  // namespace
 
+std::string short_count(double value) {
+  if (value >= 1e6) return formatted("%.1fM", value / 1e6);
+  if (value >= 1e3) return formatted("%.1fk", value / 1e3);
+  return formatted("%.0f", value);
+}
+
 bool stderr_is_terminal() {
   const char* kind = std::getenv("TERM");
   return isatty(STDERR_FILENO) == 1 && kind != nullptr && std::string_view(kind) != "dumb";
@@ -78,13 +77,12 @@ ProgressBar::ProgressBar(std::ostream& out, ProgressOptions options)
 
 ProgressBar::~ProgressBar() { finish(); }
 
-void ProgressBar::update(std::int64_t step, double loss, double tokens_per_second) {
-  const std::string numbers = formatted("loss %.4f  ", loss) + short_count(tokens_per_second) +
-                              " tokens/s" + remaining_time(step);
-  if (options_.is_terminal) return redraw(step, numbers);
+void ProgressBar::update(std::int64_t step, const std::string& numbers) {
+  const std::string line = numbers + remaining_time(step);
+  if (options_.is_terminal) return redraw(step, line);
   const bool is_shown = step % options_.logging_steps == 0 || step == options_.total_steps;
   if (!is_shown) return;
-  out_ << "step " << step << "/" << options_.total_steps << "  " << numbers << std::endl;
+  out_ << "step " << step << "/" << options_.total_steps << "  " << line << std::endl;
 }
 
 std::string ProgressBar::remaining_time(std::int64_t step) const {

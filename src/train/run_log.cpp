@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <cmath>
+#include <iomanip>
 #include <iostream>
 #include <sstream>
 
@@ -43,6 +44,7 @@ ChartSeries series_of(const std::string& metrics, const char* key, const char* n
 
 RunLog::RunLog(const std::filesystem::path& output_dir, const RunLogOptions& options)
     : output_dir_(output_dir),
+      units_(options.units),
       metrics_(output_dir / "metrics.jsonl"),
       progress_(std::cerr, progress_options(options)) {
   metrics_.truncate_after(options.first_step, options.evaluated_step);
@@ -56,7 +58,10 @@ void RunLog::scalar(const std::string& tag, std::int64_t step, double value) {
 }
 
 void RunLog::progress(std::int64_t step, const StepNumbers& numbers) {
-  progress_.update(step, numbers.loss, numbers.tokens_per_second);
+  std::ostringstream text;
+  text << "loss " << std::fixed << std::setprecision(4) << numbers.loss << "  "
+       << short_count(numbers.items_per_second) << " " << units_.items << "/s";
+  progress_.update(step, text.str());
 }
 
 void RunLog::log_step(std::int64_t step, const StepNumbers& numbers) {
@@ -65,22 +70,24 @@ void RunLog::log_step(std::int64_t step, const StepNumbers& numbers) {
                   {"loss", numbers.loss},
                   {"learning_rate", numbers.learning_rate},
                   {"grad_norm", numbers.grad_norm},
-                  {"tokens_per_second", numbers.tokens_per_second},
+                  {units_.items + "_per_second", numbers.items_per_second},
                   {"train_seconds", numbers.train_seconds}});
   scalar("train/epoch", step, numbers.epoch);
   scalar("train/loss", step, numbers.loss);
   scalar("train/learning_rate", step, numbers.learning_rate);
   scalar("train/grad_norm", step, numbers.grad_norm);
-  scalar("train/tokens_per_second", step, numbers.tokens_per_second);
+  scalar("train/" + units_.items + "_per_second", step, numbers.items_per_second);
 }
 
 void RunLog::log_evaluation(std::int64_t step, double loss, double train_seconds) {
-  metrics_.write({{"step", step},
-                  {"eval_loss", loss},
-                  {"eval_perplexity", std::exp(loss)},
-                  {"train_seconds", train_seconds}});
+  MetricRecord record = {{"step", step}, {"eval_loss", loss}};
   scalar("eval/loss", step, loss);
-  scalar("eval/perplexity", step, std::exp(loss));
+  if (units_.has_perplexity) {
+    record.emplace_back("eval_perplexity", std::exp(loss));
+    scalar("eval/perplexity", step, std::exp(loss));
+  }
+  record.emplace_back("train_seconds", train_seconds);
+  metrics_.write(record);
   progress_.clear();
   log_info(detail::concat("step ", step, ": eval_loss ", loss));
 }
@@ -99,7 +106,7 @@ void RunLog::finish() {
   const std::string metrics = read_file(output_dir_ / "metrics.jsonl");
   LineChart chart{.title = "Loss",
                   .x_label = "step",
-                  .y_label = "nats a token",
+                  .y_label = units_.loss,
                   .series = {series_of(metrics, "loss", "training"),
                              series_of(metrics, "eval_loss", "held-out")}};
   std::erase_if(chart.series, [](const ChartSeries& series) { return series.points.empty(); });

@@ -138,7 +138,8 @@ void Trainer::start() {
                                          .first_step = options_.resume_from ? state_.step : -1,
                                          .evaluated_step = state_.evaluated_step,
                                          .logging_steps = options_.logging_steps,
-                                         .tensorboard = options_.tensorboard});
+                                         .tensorboard = options_.tensorboard,
+                                         .units = options_.units});
 }
 
 Trainer::Group Trainer::fetch_group() {
@@ -226,7 +227,7 @@ bool Trainer::is_due(std::int64_t every) const {
 }
 
 bool Trainer::is_evaluation_due() const {
-  if (parts_.validation == nullptr && !parts_.sample_texts) return false;
+  if (parts_.validation == nullptr && !parts_.samples) return false;
   return state_.evaluated_step != state_.step && (state_.step == 0 || is_due(options_.eval_steps));
 }
 
@@ -279,8 +280,10 @@ void Trainer::evaluate_and_log(const StopSignal& stop) {
     note_loss(*loss);
     log_->log_evaluation(state_.step, *loss, state_.train_seconds);
   }
-  if (parts_.sample_texts) {
-    for (const SampleText& sample : parts_.sample_texts()) log_->log_sample(state_.step, sample);
+  if (parts_.samples) {
+    for (const SampleText& sample : parts_.samples(state_.step)) {
+      log_->log_sample(state_.step, sample);
+    }
   }
   state_.evaluated_step = state_.step;
   saved_step_ = -1;

@@ -25,7 +25,7 @@ class ProgressBarTest : public ::testing::Test {
 TEST_F(ProgressBarTest, TerminalLineHasStepBarLossSpeedAndRemainingTime) {
   ProgressBar bar(out_, options(true));
   now_ += 100.0;  // 1 s a step
-  bar.update(100, 2.34567, 12345.0);
+  bar.update(100, "loss 2.3457  12.3k tokens/s");
   EXPECT_EQ(out_.str(),
             "\r100/400 [=======>                     ] loss 2.3457  12.3k tokens/s  05:00 left"
             "\x1b[K");
@@ -34,7 +34,7 @@ TEST_F(ProgressBarTest, TerminalLineHasStepBarLossSpeedAndRemainingTime) {
 TEST_F(ProgressBarTest, TerminalLineEndsWithOneNewline) {
   {
     ProgressBar bar(out_, options(true));
-    bar.update(400, 1.0, 850.0);
+    bar.update(400, "loss 1.0000  850 tokens/s");
     bar.finish();
   }
   EXPECT_EQ(out_.str(),
@@ -44,7 +44,7 @@ TEST_F(ProgressBarTest, TerminalLineEndsWithOneNewline) {
 
 TEST_F(ProgressBarTest, DestructorFinishesTheLine) {
   {
-    ProgressBar(out_, options(true)).update(1, 1.0, 1.0);
+    ProgressBar(out_, options(true)).update(1, "loss 1.0000  1 tokens/s");
   }
   EXPECT_TRUE(out_.str().ends_with("\x1b[K\n"));
 }
@@ -53,7 +53,7 @@ TEST_F(ProgressBarTest, ClearLeavesAnEmptyLineForALogMessage) {
   ProgressBar bar(out_, options(true));
   bar.clear();
   EXPECT_EQ(out_.str(), "");
-  bar.update(1, 1.0, 1.0);
+  bar.update(1, "loss 1.0000  1 tokens/s");
   out_.str("");
   bar.clear();
   bar.clear();
@@ -67,7 +67,7 @@ TEST_F(ProgressBarTest, TheLineIsAlwaysNarrowerThanTheTerminal) {
   for (int width = 1; width <= 120; ++width) {
     std::ostringstream out;
     ProgressBar bar(out, options(true, width));
-    bar.update(123, 2.0, 1e6);
+    bar.update(123, "loss 2.0000  1.0M tokens/s");
     const std::size_t columns = out.str().size() - control_bytes;
     EXPECT_LE(columns, static_cast<std::size_t>(std::max(1, width - 1)));
   }
@@ -75,11 +75,11 @@ TEST_F(ProgressBarTest, TheLineIsAlwaysNarrowerThanTheTerminal) {
 
 TEST_F(ProgressBarTest, ANarrowTerminalGetsTheNumbersWithoutTheBar) {
   ProgressBar bar(out_, options(true, 50));
-  bar.update(0, 2.0, 1e6);
+  bar.update(0, "loss 2.0000  1.0M tokens/s");
   EXPECT_EQ(out_.str(), "\r0/400 [>             ] loss 2.0000  1.0M tokens/s\x1b[K");
   out_.str("");
   now_ += 7200;
-  bar.update(200, 2.0, 1e6);
+  bar.update(200, "loss 2.0000  1.0M tokens/s");
   EXPECT_EQ(out_.str(), "\r200/400 loss 2.0000  1.0M tokens/s  2:00:00 left\x1b[K");
 }
 
@@ -90,7 +90,7 @@ TEST_F(ProgressBarTest, ElsewhereAPlainLineAtLoggingStepsAndTheLastOne) {
     ProgressBar bar(out_, plain);
     for (int step = 1; step <= 25; ++step) {
       now_ += 2.0;
-      bar.update(step, 1.5, 640.4);
+      bar.update(step, "loss 1.5000  640 tokens/s");
       bar.clear();
     }
   }
@@ -106,7 +106,7 @@ TEST_F(ProgressBarTest, RemainingTimeOfAResumedRunCountsItsOwnStepsOnly) {
   resumed.logging_steps = 5;
   ProgressBar bar(out_, resumed);
   now_ += 10.0;
-  bar.update(395, 1.0, 1.0);
+  bar.update(395, "loss 1.0000  1 tokens/s");
   EXPECT_EQ(out_.str(), "step 395/400  loss 1.0000  1 tokens/s  00:10 left\n");
 }
 

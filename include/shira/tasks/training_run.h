@@ -48,9 +48,11 @@ SHIRA_API std::unique_ptr<Optimizer> make_optimizer(const RunConfig& config,
                                                     const TrainingMethod& method);
 
 /// Continues every one of sample_prompts with 64 greedy tokens; empty without prompts.
-SHIRA_API std::function<std::vector<SampleText>()> make_sample_texts(const RunConfig& config,
-                                                                     const Llama& model,
-                                                                     const Tokenizer& tokenizer);
+SHIRA_API std::function<std::vector<SampleText>(std::int64_t)> make_sample_texts(
+    const RunConfig& config, const Llama& model, const Tokenizer& tokenizer);
+
+/// What a run of either family counts and minimises.
+SHIRA_API LogUnits run_units(const RunConfig& config);
 
 SHIRA_API TrainerOptions trainer_options(const RunConfig& config, const RunMethod& method,
                                          std::optional<std::filesystem::path> resume_from);

@@ -14,6 +14,9 @@ namespace shira {
 /// Whether stderr is a terminal on which a line can be redrawn.
 SHIRA_API bool stderr_is_terminal();
 
+/// "850", "12.3k", "1.2M".
+SHIRA_API std::string short_count(double value);
+
 struct ProgressOptions {
   std::int64_t total_steps = 0;
   std::int64_t first_step = 0;     // steps done before this run, when it was resumed
@@ -31,8 +34,9 @@ class SHIRA_API ProgressBar {
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
-  /// Shows the state after `step` steps. The remaining time follows from this run's own pace.
-  void update(std::int64_t step, double loss, double tokens_per_second);
+  /// Shows the state after `step` steps, in `numbers` beside it. The remaining time follows from
+  /// this run's own pace.
+  void update(std::int64_t step, const std::string& numbers);
 
   /// Removes the line, so that something else can be printed; the next update draws it again.
   void clear();

@@ -17,7 +17,14 @@ namespace shira {
 /// A prompt and what the model makes of it.
 struct SampleText {
   std::string prompt;
-  std::string text;  // the continuation
+  std::string text;  // the continuation; of a picture its file in output_dir
+};
+
+/// What a run counts and what its loss is.
+struct LogUnits {
+  std::string items = "tokens";       // "tokens_per_second"
+  std::string loss = "nats a token";  // under the axis of loss.png
+  bool has_perplexity = true;         // exp(loss) means something
 };
 
 /// The numbers of a logged step, named as in metrics.jsonl.
@@ -26,7 +33,7 @@ struct StepNumbers {
   double loss = 0.0;
   double learning_rate = 0.0;
   double grad_norm = 0.0;
-  double tokens_per_second = 0.0;
+  double items_per_second = 0.0;
   double train_seconds = 0.0;  // in all steps so far
 };
 
@@ -36,6 +43,7 @@ struct RunLogOptions {
   std::int64_t evaluated_step = -1;  // and evaluations beyond this one
   std::int64_t logging_steps = 1;
   bool tensorboard = false;  // event files in output_dir/tensorboard, as transformers tags them
+  LogUnits units = {};
 };
 
 class SHIRA_API RunLog {
@@ -57,6 +65,7 @@ class SHIRA_API RunLog {
   void scalar(const std::string& tag, std::int64_t step, double value);
 
   std::filesystem::path output_dir_;
+  LogUnits units_;
   MetricsFile metrics_;
   std::unique_ptr<EventFile> events_;
   ProgressBar progress_;

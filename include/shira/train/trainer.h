@@ -43,6 +43,7 @@ struct TrainerOptions {
   /// Saves a checkpoint at every lowest evaluation loss, keeps it, and makes it the result.
   bool load_best_model_at_end = false;
   bool tensorboard = false;
+  LogUnits units = {};
   /// Of what is random in a step (dropout): each begins by seeding LibTorch's generators with this
   /// and its number.
   std::uint64_t seed = 0;
@@ -62,8 +63,9 @@ struct TrainerParts {
   BatchSource* validation = nullptr;
   /// Writes what the run is for (an adapter, a checkpoint) into an existing directory.
   std::function<void(const std::filesystem::path&)> save_result;
-  /// What the model makes of the run's prompts now; asked at every evaluation. May be empty.
-  std::function<std::vector<SampleText>()> sample_texts = nullptr;
+  /// What the model makes of the run's prompts after so many steps; asked at every evaluation. May
+  /// be empty.
+  std::function<std::vector<SampleText>(std::int64_t)> samples = nullptr;
 };
 
 struct TrainResult {
