@@ -1,0 +1,125 @@
+// config.json and weights of an autoencoder, of 2022 or of today.
+#include "checkpoint_source.h"
+#include "json_config.h"
+
+#include <shira/base/error.h>
+#include <shira/io/checkpoint_files.h>
+#include <shira/models/autoencoder_kl.h>
+#include <shira/sparse/tensor_file.h>
+
+#include <array>
+#include <utility>
+
+namespace shira {
+namespace {
+
+/// Names of the attention's parts, and what files of 2022 call them.
+constexpr std::array<std::pair<const char*, const char*>, 4> kOldNames = {
+    {{".to_q.", ".query."},
+     {".to_k.", ".key."},
+     {".to_v.", ".value."},
+     {".to_out.0.", ".proj_attn."}}};
+
+/// What a file of 2022 calls the parameter `name`; the name itself where that did not change.
+std::string old_name(std::string name) {
+  for (const auto& [now, before] : kOldNames) {
+    const std::size_t place = name.find(now);
+    if (place != std::string::npos) return name.replace(place, std::string(now).size(), before);
+  }
+  return name;
+}
+
+/// Every one of `types` is `expected`, and there are as many as `count`.
+void check_types(detail::JsonConfig& reader, const char* key, const char* expected,
+                 std::size_t count) {
+  if (!reader.has(key)) {
+    reader.expect(count == 1, key, "missing, but block_out_channels has several");
+    return;
+  }
+  const nlohmann::json& types = reader.at(key);
+  const bool is_list = types.is_array() && types.size() == count;
+  reader.expect(is_list, key, "expected one for each of block_out_channels");
+  for (const nlohmann::json& type : types) {
+    reader.expect(type == expected, key, std::string("only ") + expected + " is supported");
+  }
+}
+
+void read_channels(detail::JsonConfig& reader, AutoencoderKlConfig& config) {
+  if (!reader.has("block_out_channels")) return;
+  const nlohmann::json& channels = reader.at("block_out_channels");
+  const bool is_list = channels.is_array() && !channels.empty() && channels.size() <= 16;
+  reader.expect(is_list, "block_out_channels", "expected a list of sizes");
+  if (!is_list) return;
+  config.block_out_channels.clear();
+  for (const nlohmann::json& width : channels) {
+    const std::int64_t size = width.is_number_integer() ? width.get<std::int64_t>() : 0;
+    const bool fits = size >= 1 && size <= (1 << 20) && size % config.norm_num_groups == 0;
+    reader.expect(fits, "block_out_channels", "expected multiples of norm_num_groups");
+    config.block_out_channels.push_back(fits ? size : config.norm_num_groups);
+  }
+}
+
+/// One number, or the first of two.
+std::int64_t read_sample_size(detail::JsonConfig& reader, std::int64_t fallback) {
+  if (!reader.has("sample_size")) return fallback;
+  const nlohmann::json& size = reader.at("sample_size");
+  if (!size.is_array()) return reader.get_size("sample_size", fallback);
+  const bool is_pair = !size.empty() && size[0].is_number_integer();
+  reader.expect(is_pair, "sample_size", "expected a size");
+  return is_pair ? size[0].get<std::int64_t>() : fallback;
+}
+
+}  // namespace
+
+AutoencoderKlConfig read_autoencoder_kl_config(const std::filesystem::path& directory) {
+  const nlohmann::json object = detail::parse_json_object(directory / "config.json");
+  detail::JsonConfig reader(object);
+  AutoencoderKlConfig config;
+  reader.expect(reader.get<std::string>("_class_name", "AutoencoderKL") == "AutoencoderKL",
+                "_class_name", "only AutoencoderKL is supported");
+  config.in_channels = reader.get_size("in_channels", config.in_channels);
+  config.out_channels = reader.get_size("out_channels", config.out_channels);
+  config.latent_channels = reader.get_size("latent_channels", config.latent_channels);
+  config.layers_per_block = reader.get_size("layers_per_block", config.layers_per_block);
+  config.norm_num_groups = reader.get_size("norm_num_groups", config.norm_num_groups);
+  read_channels(reader, config);
+  check_types(reader, "down_block_types", "DownEncoderBlock2D", config.block_out_channels.size());
+  check_types(reader, "up_block_types", "UpDecoderBlock2D", config.block_out_channels.size());
+  config.sample_size = read_sample_size(reader, config.sample_size);
+  reader.expect(config.sample_size >= config.factor(), "sample_size",
+                "expected at least the pixels of one latent");
+  config.scaling_factor = reader.get<double>("scaling_factor", config.scaling_factor);
+  reader.expect(config.scaling_factor > 0.0, "scaling_factor", "expected a number above 0");
+  config.force_upcast = reader.get<bool>("force_upcast", config.force_upcast);
+  config.use_quant_conv = reader.get<bool>("use_quant_conv", config.use_quant_conv);
+  config.use_post_quant_conv = reader.get<bool>("use_post_quant_conv", config.use_post_quant_conv);
+  config.mid_block_add_attention =
+      reader.get<bool>("mid_block_add_attention", config.mid_block_add_attention);
+  reader.expect(reader.get<std::string>("act_fn", "silu") == "silu", "act_fn",
+                "only silu is supported");
+  for (const char* key : {"shift_factor", "latents_mean", "latents_std"}) {
+    reader.expect(!reader.has(key), key, "is not supported");
+  }
+  reader.check(directory / "config.json");
+  return config;
+}
+
+AutoencoderKl load_autoencoder_kl(const std::filesystem::path& directory,
+                                  const LoadOptions& options) {
+  const AutoencoderKlConfig config = read_autoencoder_kl_config(directory);
+  const CheckpointFiles files(directory);
+  const auto names = files.names();
+  SHIRA_CHECK(IoError, !names.empty(), directory.string(), ": the weights hold no tensor.");
+  detail::CheckpointSource source(
+      files, options.writable ? options.writable : [](const std::string&) { return false; },
+      options.dtype.value_or(to_scalar_type(files.view(names.front()).dtype)));
+  AutoencoderKl model(config, [&](const std::string& name, at::IntArrayRef shape) {
+    const std::string old = old_name(name);
+    const bool is_old = !files.contains(name) && files.contains(old);
+    return source.take(is_old ? old : name, shape);
+  });
+  source.check_all([](const std::string&) { return false; });
+  return model;
+}
+
+}  // namespace shira
