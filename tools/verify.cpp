@@ -1,6 +1,8 @@
-// shira verify: this implementation against transformers, tensor by tensor.
+// shira verify: this implementation against transformers or diffusers, tensor by tensor.
 #include "commands.h"
 
+#include <shira/base/error.h>
+#include <shira/models/load_unet.h>
 #include <shira/tasks/verify.h>
 
 #include <nlohmann/json.hpp>
@@ -60,10 +62,25 @@ void print_json(const VerifyReport& report, double tolerance) {
   std::cout << object.dump() << "\n";
 }
 
-int verify_model(VerifyFlags flags) {
-  flags.model.base_dtype = "float32";
-  AdaptedModel adapted(flags.model, {.writable = [](const std::string&) { return true; }});
-  VerifyReport report = verify(adapted.model, flags.reference, flags.tolerance);
+VerifyReport compare_llama(const VerifyFlags& flags, const LoadOptions& options) {
+  AdaptedModel adapted(flags.model, options);
+  return verify(adapted.model, flags.reference, flags.tolerance);
+}
+
+VerifyReport compare_unet(const VerifyFlags& flags, const std::filesystem::path& directory,
+                          const LoadOptions& options) {
+  SHIRA_CHECK(ConfigError, flags.model.adapters.empty(),
+              "--adapter: not yet supported for a UNet.");
+  Unet model = load_unet(directory, options);
+  return verify(model, flags.reference, flags.tolerance);
+}
+
+int verify_model(const VerifyFlags& flags) {
+  const LoadOptions options = {.dtype = torch::kFloat32,
+                               .writable = [](const std::string&) { return true; }};
+  const auto unet = unet_directory(flags.model.directory());
+  VerifyReport report =
+      unet.empty() ? compare_llama(flags, options) : compare_unet(flags, unet, options);
   sort_by_error(report.tensors);
   flags.json ? print_json(report, flags.tolerance) : print_table(report, flags.tolerance);
   return report.passed() ? 0 : 1;
@@ -74,9 +91,12 @@ int verify_model(VerifyFlags flags) {
 void add_verify(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<VerifyFlags>();
   CLI::App* command = app.add_subcommand(
-      "verify", "Compare logits, loss and gradients with a reference state, in float32");
+      "verify", "Compare a model's outputs, loss and gradients with a reference state, in float32");
   flags->model.add_to(*command, /*with_dtype=*/false);
-  command->add_option("--reference", flags->reference, "File of scripts/make_reference_state.py")
+  command
+      ->add_option("--reference", flags->reference,
+                   "File of scripts/make_reference_state.py, or of\n"
+                   "scripts/make_unet_reference.py for a diffusers UNet")
       ->required();
   command
       ->add_option("--tolerance", flags->tolerance,

@@ -14,6 +14,8 @@
 #include <shira/methods/wm_dora.h>
 #include <shira/models/llama.h>
 #include <shira/models/load_llama.h>
+#include <shira/models/load_unet.h>
+#include <shira/models/unet.h>
 #include <shira/sparse/adapter_comparison.h>
 #include <shira/sparse/adapter_switcher.h>
 #include <shira/sparse/any_adapter.h>

@@ -48,20 +48,29 @@ class RandomState {
 
 /// What the backward pass needs to run the block again.
 struct Rerun : torch::CustomClassHolder {
-  Rerun(Block block_in, RandomState random_in)
+  Rerun(WideBlock block_in, RandomState random_in)
       : block(std::move(block_in)), random(std::move(random_in)) {}
 
-  Block block;
+  WideBlock block;
   RandomState random;
 };
 
+/// `tensor` with a graph that leaves the tensor's gradient in `grad`. A leaf's own grad would be a
+/// copy with the leaf's strides, and other strides may be summed in another order further on.
+torch::Tensor watched(const torch::Tensor& tensor, torch::Tensor& grad) {
+  at::AutoGradMode enable(true);
+  const torch::Tensor view = at::alias(tensor.detach().requires_grad_());
+  view.register_hook([&grad](const torch::Tensor& arrived) { grad = arrived; });
+  return view;
+}
+
 class CheckpointFunction : public torch::autograd::Function<CheckpointFunction> {
  public:
-  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input,
+  static torch::Tensor forward(AutogradContext* context, at::TensorList inputs,
                                const torch::Tensor& /*anchor*/,
                                const c10::intrusive_ptr<Rerun>& rerun,
                                const std::vector<torch::Tensor>* result) {
-    context->save_for_backward({input});
+    context->save_for_backward(inputs.vec());
     context->saved_data["rerun"] = c10::IValue::make_capsule(rerun);
     return result->front();
   }
@@ -70,28 +79,37 @@ class CheckpointFunction : public torch::autograd::Function<CheckpointFunction> 
     check_once_differentiable("checkpoint");
     const auto capsule = context->saved_data["rerun"].toCapsule();
     const auto& rerun = static_cast<const Rerun&>(*capsule);
-    const torch::Tensor input =
-        context->get_saved_variables()[0].detach().requires_grad_(context->needs_input_grad(0));
-    const RandomState now(input);
+    variable_list inputs = context->get_saved_variables();
+    variable_list input_grads(inputs.size() + 3);  // the anchor's, and two that are no tensors'
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      inputs[i] =
+          context->needs_input_grad(i) ? watched(inputs[i], input_grads[i]) : inputs[i].detach();
+    }
+    const RandomState now(inputs[0]);
     rerun.random.restore();
     {
       at::AutoGradMode enable(true);
-      torch::autograd::backward({rerun.block(input)}, {grads[0]});
+      torch::autograd::backward({rerun.block(inputs)}, {grads[0]});
     }
     now.restore();
-    return {input.grad(), {}, {}, {}};
+    return input_grads;
   }
 };
 
 }  // namespace
 
 torch::Tensor checkpoint(const Block& block, const torch::Tensor& input) {
-  RandomState random(input);
-  torch::Tensor result = block(input);
+  return checkpoint([block](at::TensorList inputs) { return block(inputs[0]); },
+                    at::TensorList(input));
+}
+
+torch::Tensor checkpoint(const WideBlock& block, at::TensorList inputs) {
+  RandomState random(inputs[0]);
+  torch::Tensor result = block(inputs);
   if (!result.requires_grad()) return result;
-  const torch::Tensor anchor = at::empty({0}, input.options()).requires_grad_();
+  const torch::Tensor anchor = at::empty({0}, inputs[0].options()).requires_grad_();
   const std::vector<torch::Tensor> value = {std::exchange(result, {}).detach()};
-  return CheckpointFunction::apply(input, anchor,
+  return CheckpointFunction::apply(inputs, anchor,
                                    c10::make_intrusive<Rerun>(block, std::move(random)), &value);
 }
 

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <optional>
+#include <vector>
 
 namespace shira::nn {
 namespace {
@@ -52,6 +53,23 @@ TEST(Checkpoint, GivesTheSameBitsWithDropout) {
     EXPECT_EQ(grad.defined(), needs_input_grad);
     EXPECT_TRUE(!needs_input_grad || grad.equal(plain));
   }
+}
+
+TEST(Checkpoint, BlocksMayShareAnInputWithAGraphOfItsOwn) {
+  const torch::Tensor weight = at::randn({8}).requires_grad_(), start = at::randn({4, 8});
+  const WideBlock block = [](at::TensorList in) { return (in[0] * in[1]).tanh() + in[2]; };
+  const auto gradient = [&](bool with_checkpoint) {
+    weight.mutable_grad().reset();
+    const torch::Tensor shared = weight.exp(), constant = at::ones({8});
+    torch::Tensor hidden = start;
+    for (int i = 0; i < 3; ++i) {
+      const std::vector<torch::Tensor> inputs = {hidden, shared, constant};
+      hidden = with_checkpoint ? checkpoint(block, inputs) : block(inputs);
+    }
+    hidden.sum().backward();
+    return weight.grad();
+  };
+  EXPECT_TRUE(gradient(true).equal(gradient(false)));
 }
 
 TEST(Checkpoint, KeepsNothingOfABlockWithoutTraining) {

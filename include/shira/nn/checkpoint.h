@@ -19,4 +19,11 @@ using Block = std::function<torch::Tensor(const torch::Tensor&)>;
 /// result.
 SHIRA_API torch::Tensor checkpoint(const Block& block, const torch::Tensor& input);
 
+/// Part of a model that reads several tensors.
+using WideBlock = std::function<torch::Tensor(at::TensorList)>;
+
+/// The same for all of `inputs`, which must be what `block` reads of the graph: a tensor that it
+/// reads besides must not require a gradient, other than a parameter.
+SHIRA_API torch::Tensor checkpoint(const WideBlock& block, at::TensorList inputs);
+
 }  // namespace shira::nn

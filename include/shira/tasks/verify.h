@@ -1,9 +1,10 @@
 // Holds this implementation against a reference state made by transformers
-// (scripts/make_reference_state.py).
+// (scripts/make_reference_state.py) or diffusers (scripts/make_unet_reference.py).
 #pragma once
 
 #include <shira/base/export.h>
 #include <shira/models/llama.h>
+#include <shira/models/unet.h>
 
 #include <filesystem>
 #include <string>
@@ -22,7 +23,7 @@ struct SHIRA_API TensorDifference {
 };
 
 struct SHIRA_API VerifyReport {
-  std::vector<TensorDifference> tensors;  // logits, loss, grad.<parameter>: what the file has
+  std::vector<TensorDifference> tensors;  // logits or output, loss, grad.<parameter>: what is there
   bool passed() const;
 };
 
@@ -30,6 +31,11 @@ struct SHIRA_API VerifyReport {
 /// logits (where attention_mask is 1), loss and every gradient that is there: max abs error <=
 /// tolerance * max abs reference. IoError for a file that is no reference state of this model.
 SHIRA_API VerifyReport verify(Llama& model, const std::filesystem::path& reference,
+                              double tolerance);
+
+/// The same for output, loss and gradients of a UNet.
+/// ShapeError for inputs that do not fit the model.
+SHIRA_API VerifyReport verify(Unet& model, const std::filesystem::path& reference,
                               double tolerance);
 
 }  // namespace shira
