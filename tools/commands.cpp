@@ -35,6 +35,15 @@ ScaledAdapter load_scaled_adapter(const std::string& text, const BaseParameters&
   return load_any_adapter(text, base);
 }
 
+/// Every parameter by name.
+BaseParameters parameters_of(const torch::nn::Module& model) {
+  return [&model] {
+    BaseTensors all;
+    for (const auto& item : model.named_parameters()) all.emplace(item.key(), item.value());
+    return all;
+  };
+}
+
 }  // namespace
 
 void ModelFlags::add_to(CLI::App& command, bool with_dtype) {
@@ -81,17 +90,35 @@ ByteProgress log_progress(const std::string& done_word) {
 
 std::filesystem::path ModelFlags::directory() const { return resolve_base_model(base_model); }
 
+std::string refuse_negative(const std::string& number) {
+  return number.find('-') == std::string::npos ? "" : "must be at least 0. Got " + number + ".";
+}
+
 AdaptedModel::AdaptedModel(const ModelFlags& flags, LoadOptions options)
     : model(load_llama(flags.directory(), with_dtype(std::move(options), flags.base_dtype))),
       switcher(*model) {
   if (flags.adapters.empty()) return;
-  const auto parameters = [&] {
-    BaseTensors all;
-    for (const auto& item : model->named_parameters()) all.emplace(item.key(), item.value());
-    return all;
-  };
-  const auto adapters = load_scaled_adapters(flags.adapters, parameters);
+  const auto adapters = load_scaled_adapters(flags.adapters, parameters_of(*model));
   switcher.apply(switcher.resolve(adapters, {.force = flags.force}));
+}
+
+AdaptedPipeline::AdaptedPipeline(const ModelFlags& flags)
+    : pipeline(flags.directory(),
+               LoadOptions{.dtype = parse_base_dtype(flags.base_dtype),
+                           .writable =
+                               [adapted = !flags.adapters.empty()](const std::string& name) {
+                                 return adapted && !name.starts_with("vae.");
+                               }}),
+      switcher(*pipeline),
+      force(flags.force) {
+  adapters = load_scaled_adapters(flags.adapters, parameters_of(*pipeline));
+  if (!adapters.empty()) scale_adapters(1.0);
+}
+
+void AdaptedPipeline::scale_adapters(double factor) {
+  std::vector<ScaledAdapter> scaled = adapters;
+  for (ScaledAdapter& adapter : scaled) adapter.scale *= factor;
+  switcher.switch_to(switcher.resolve(scaled, {.force = force}));
 }
 
 }  // namespace shira::tools

@@ -6,6 +6,7 @@
 #include <shira/sparse/adapter_switcher.h>
 #include <shira/sparse/any_adapter.h>
 #include <shira/sparse/merge_checkpoint.h>
+#include <shira/tasks/diffusion_pipeline.h>
 #include <shira/text/tokenizer.h>
 
 #include <CLI/CLI.hpp>
@@ -20,6 +21,7 @@ namespace shira::tools {
 /// Each adds one subcommand; its callback leaves the exit code in `exit_code`.
 void add_train(CLI::App& app, int& exit_code);
 void add_generate(CLI::App& app, int& exit_code);
+void add_imagine(CLI::App& app, int& exit_code);
 void add_eval(CLI::App& app, int& exit_code);
 void add_verify(CLI::App& app, int& exit_code);
 void add_tokenize(CLI::App& app, int& exit_code);
@@ -54,12 +56,28 @@ void check_new_directory(const std::string& output);
 /// Says every five seconds on stderr how many bytes are done: "merged 1.2 GiB of 12.6 GiB".
 ByteProgress log_progress(const std::string& done_word);
 
+/// For a number of an option: CLI11 would wrap a negative one around.
+std::string refuse_negative(const std::string& number);
+
 /// A base with the given adapters applied to it for as long as this lives.
 struct AdaptedModel {
   explicit AdaptedModel(const ModelFlags& flags, LoadOptions options = {});
 
   Llama model;
   AdapterSwitcher switcher;
+};
+
+/// The same for a diffusers pipeline.
+struct AdaptedPipeline {
+  explicit AdaptedPipeline(const ModelFlags& flags);
+
+  /// Applies the adapters with `factor` times their scales.
+  void scale_adapters(double factor);
+
+  DiffusionPipeline pipeline;
+  AdapterSwitcher switcher;
+  std::vector<ScaledAdapter> adapters;
+  bool force;
 };
 
 }  // namespace shira::tools

@@ -46,11 +46,6 @@ void print_texts(const std::vector<std::string>& prompts, const std::vector<Gene
   }
 }
 
-/// CLI11 would wrap a negative number around.
-std::string refuse_negative(const std::string& number) {
-  return number.find('-') == std::string::npos ? "" : "must be at least 0. Got " + number + ".";
-}
-
 void generate_texts(GenerateFlags flags) {
   AdaptedModel adapted(flags.model);
   const Tokenizer tokenizer(flags.model.directory());

@@ -12,12 +12,13 @@
 namespace {
 
 int run(int argc, char** argv) {
-  CLI::App app("Fine-tunes LLaMA models with Sparse High Rank Adapters (SHiRA).", "shira");
+  CLI::App app("Fine-tunes LLaMA and Stable Diffusion models with Sparse High Rank Adapters (SHiRA).", "shira");
   app.require_subcommand(1);
   app.set_version_flag("--version", SHIRA_VERSION);
   int exit_code = 0;
   shira::tools::add_train(app, exit_code);
   shira::tools::add_generate(app, exit_code);
+  shira::tools::add_imagine(app, exit_code);
   shira::tools::add_eval(app, exit_code);
   shira::tools::add_verify(app, exit_code);
   shira::tools::add_tokenize(app, exit_code);

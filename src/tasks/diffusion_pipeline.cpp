@@ -1,0 +1,155 @@
+// Each component is loaded from its own directory; names get the component in front.
+#include <shira/base/error.h>
+#include <shira/io/atomic_file.h>
+#include <shira/io/checkpoint_copy.h>
+#include <shira/io/checkpoint_files.h>
+#include <shira/models/load_unet.h>
+#include <shira/sparse/tensor_file.h>
+#include <shira/tasks/diffusion_pipeline.h>
+
+#include <ATen/Functions.h>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <map>
+
+namespace shira {
+namespace {
+
+namespace fs = std::filesystem;
+
+nlohmann::json read_index(const fs::path& directory) {
+  const fs::path path = directory / "model_index.json";
+  SHIRA_CHECK(IoError, fs::is_directory(directory), "'", directory.string(),
+              "': no such pipeline directory. Give a local diffusers directory; `hf download "
+              "ORG/NAME --local-dir DIR` fetches one.");
+  auto index = nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+  SHIRA_CHECK(IoError, index.is_object(), path.string(), ": not a JSON object.");
+  const std::string kind = index.value("_class_name", "");
+  SHIRA_CHECK(ConfigError, kind == "StableDiffusionPipeline" || kind == "StableDiffusionXLPipeline",
+              path.string(), ": is a '", kind,
+              "'. Supported: StableDiffusionPipeline, StableDiffusionXLPipeline.");
+  return index;
+}
+
+bool has_component(const nlohmann::json& index, const std::string& name) {
+  const auto entry = index.find(name);
+  return entry != index.end() && entry->is_array() && entry->size() == 2 && (*entry)[1].is_string();
+}
+
+LoadOptions component_options(const LoadOptions& options, const std::string& component) {
+  LoadOptions own{.dtype = options.dtype, .writable = nullptr};
+  if (options.writable) {
+    own.writable = [writable = options.writable, component](const std::string& name) {
+      return writable(component + "." + name);
+    };
+  }
+  return own;
+}
+
+/// "unet" of "unet.conv_in.weight".
+std::string component_of(const std::string& name) { return name.substr(0, name.find('.')); }
+
+}  // namespace
+
+DiffusionPipelineImpl::DiffusionPipelineImpl(const fs::path& directory,
+                                             const LoadOptions& options) {
+  const nlohmann::json index = read_index(directory);
+  const bool has_two = index["_class_name"] == "StableDiffusionXLPipeline";
+  for (const char* suffix : {"", "_2"}) {
+    if (*suffix != '\0' && !has_two) break;
+    const std::string name = std::string("text_encoder") + suffix;
+    SHIRA_CHECK(ConfigError, has_component(index, name), directory.string(),
+                ": model_index.json has no ", name, ".");
+    text_encoders.push_back(
+        register_module(name, load_clip_text(directory / name, component_options(options, name))));
+    tokenizers.emplace_back(directory / (std::string("tokenizer") + suffix),
+                            text_encoders.back()->config.max_position_embeddings);
+  }
+  unet = register_module("unet", load_unet(directory / "unet", component_options(options, "unet")));
+  LoadOptions vae_options = component_options(options, "vae");
+  if (read_autoencoder_kl_config(directory / "vae").force_upcast) {
+    vae_options.dtype = torch::kFloat32;
+  }
+  vae = register_module("vae", load_autoencoder_kl(directory / "vae", vae_options));
+  scheduler = read_scheduler_config(directory / "scheduler" / "scheduler_config.json");
+  force_zeros_for_empty_prompt =
+      has_two && index.value("force_zeros_for_empty_prompt", nlohmann::json(true)) != false;
+}
+
+std::vector<torch::Tensor> DiffusionPipelineImpl::tokenize(
+    const std::vector<std::string>& prompts) const {
+  std::vector<torch::Tensor> ids;
+  for (const PromptTokenizer& tokenizer : tokenizers) {
+    std::vector<torch::Tensor> rows;
+    for (const std::string& prompt : prompts)
+      rows.push_back(torch::tensor(tokenizer.encode(prompt)));
+    ids.push_back(at::stack(rows));
+  }
+  return ids;
+}
+
+PromptStates DiffusionPipelineImpl::encode(const std::vector<torch::Tensor>& ids) {
+  if (!is_xl()) return {text_encoders[0]->forward(ids.at(0)).last, {}};
+  const ClipTextStates first = text_encoders[0]->forward(ids.at(0));
+  const ClipTextStates second = text_encoders[1]->forward(ids.at(1));
+  return {at::cat({first.penultimate, second.penultimate.to(first.penultimate.scalar_type())}, -1),
+          second.pooled};
+}
+
+std::vector<std::int64_t> DiffusionPipelineImpl::latent_shape(std::int64_t height,
+                                                              std::int64_t width) const {
+  const std::int64_t factor = vae->config.factor();
+  const auto side = [&](std::int64_t pixels, std::int64_t usual, const char* name) {
+    SHIRA_CHECK(ConfigError, pixels >= 0 && pixels % factor == 0, name, ": ", pixels,
+                " pixels are no multiple of ", factor, ".");
+    SHIRA_CHECK(ConfigError, pixels > 0 || usual > 0, name,
+                ": give it; the UNet's config.json states no sample_size.");
+    return pixels > 0 ? pixels / factor : usual;
+  };
+  const auto& usual = unet->config.sample_size;
+  return {vae->config.latent_channels, side(height, usual[0], "height"),
+          side(width, usual[1], "width")};
+}
+
+std::shared_ptr<torch::nn::Module> DiffusionPipelineImpl::trained_parts(
+    bool with_text_encoders) const {
+  auto parts = std::make_shared<torch::nn::Module>();
+  parts->register_module("unet", unet.ptr());
+  if (!with_text_encoders) return parts;
+  for (std::size_t i = 0; i < text_encoders.size(); ++i) {
+    parts->register_module(i == 0 ? "text_encoder" : "text_encoder_2", text_encoders[i].ptr());
+  }
+  return parts;
+}
+
+void save_pipeline(const fs::path& directory, const torch::nn::Module& trained,
+                   const fs::path& base, std::optional<torch::ScalarType> dtype) {
+  const CheckpointFiles files(base);
+  std::map<std::string, std::vector<NamedTensor>> components;
+  for (const auto& parameter : trained.named_parameters()) {
+    const std::string& name = parameter.key();
+    const std::string component = component_of(name);
+    const auto kept = dtype ? *dtype : to_scalar_type(files.view(name).dtype);
+    components[component].emplace_back(name.substr(component.size() + 1),
+                                       parameter.value().detach().to(kept));
+  }
+  copy_companion_files(base, directory);
+  for (const CheckpointShard& shard : files.shards()) {
+    const fs::path path = directory / shard.file;
+    fs::create_directories(path.parent_path());
+    const std::string component = fs::path(shard.file).parent_path();
+    if (!components.contains(component)) {
+      duplicate_file(base / shard.file, path);
+      if (!shard.index.empty()) duplicate_file(base / shard.index, directory / shard.index);
+    }
+  }
+  for (const auto& [component, tensors] : components) {
+    const char* name =
+        component == "unet" ? "diffusion_pytorch_model.safetensors" : "model.safetensors";
+    save_tensors(directory / component / name, tensors, {{"format", "pt"}});
+  }
+}
+
+}  // namespace shira
