@@ -12,7 +12,9 @@
 namespace {
 
 int run(int argc, char** argv) {
-  CLI::App app("Fine-tunes LLaMA and Stable Diffusion models with Sparse High Rank Adapters (SHiRA).", "shira");
+  CLI::App app(
+      "Fine-tunes LLaMA and Stable Diffusion models with Sparse High Rank Adapters (SHiRA).",
+      "shira");
   app.require_subcommand(1);
   app.set_version_flag("--version", SHIRA_VERSION);
   int exit_code = 0;
