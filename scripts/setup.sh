@@ -65,8 +65,8 @@ missing_packages() {
       has_package "$library" || echo "$library"
     done
   fi
-  for library in libcli11-dev libgmock-dev libgoogle-perftools-dev libgtest-dev libhwy-dev libpcre2-dev \
-    libsentencepiece-dev libspdlog-dev libstb-dev libutf8proc-dev libxxhash-dev libyaml-cpp-dev nlohmann-json3-dev; do
+  for library in libcli11-dev libgmock-dev libgoogle-perftools-dev libgtest-dev libhwy-dev libjpeg-dev \
+    libpcre2-dev libsentencepiece-dev libspdlog-dev libstb-dev libutf8proc-dev libwebp-dev libxxhash-dev libyaml-cpp-dev nlohmann-json3-dev; do
     has_package "$library" || echo "$library"
   done
 }
