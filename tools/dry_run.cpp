@@ -9,6 +9,7 @@
 #include <shira/nn/parameters.h>
 #include <shira/sparse/mask_builders.h>
 #include <shira/tasks/causal_lm.h>
+#include <shira/tasks/diffusion_run.h>
 #include <shira/tasks/memory_estimate.h>
 
 #include <nlohmann/json.hpp>
@@ -38,6 +39,13 @@ struct SampleView {
   std::int64_t trained_tokens = 0;
 };
 
+/// A picture of a batch.
+struct PictureView {
+  std::string file;
+  std::string caption;
+  std::vector<std::int64_t> size;  // (height, width) that it is trained at
+};
+
 struct DryRun {
   std::vector<TrainedTensor> tensors;
   std::int64_t trained = 0;
@@ -46,21 +54,23 @@ struct DryRun {
   std::int64_t validation_samples = 0;
   std::int64_t total_steps = 0;
   MemoryEstimate memory;
-  std::vector<SampleView> batch;
+  std::vector<SampleView> batch;      // of a language model
+  std::vector<PictureView> pictures;  // of a pipeline
 };
 
-std::vector<TrainedTensor> full_tensors(const Llama& model) {
+std::vector<TrainedTensor> full_tensors(const torch::nn::Module& model) {
   std::vector<TrainedTensor> tensors;
-  for (const auto& [name, tensor] : nn::unique_parameters(*model)) {
+  for (const auto& [name, tensor] : nn::unique_parameters(model)) {
     tensors.push_back({name, tensor.sizes().vec(), tensor.numel()});
   }
   return tensors;
 }
 
 /// By the budget alone.
-std::vector<TrainedTensor> budgeted_tensors(const RunConfig& config, const Llama& model) {
+std::vector<TrainedTensor> budgeted_tensors(const RunConfig& config,
+                                            const torch::nn::Module& model) {
   std::vector<TrainedTensor> tensors;
-  for (const auto& [name, weight] : target_weights(select_targets(*model, config.target_modules))) {
+  for (const auto& [name, weight] : target_weights(select_targets(model, config.target_modules))) {
     const MaskBudget budget{config.shira_density, config.shira_r};
     tensors.push_back({name, weight.sizes().vec(), mask_nnz(budget, weight.sizes())});
   }
@@ -68,21 +78,23 @@ std::vector<TrainedTensor> budgeted_tensors(const RunConfig& config, const Llama
 }
 
 /// With the factors that are trained beside each of them.
-std::vector<TrainedTensor> factored_tensors(const RunConfig& config, const Llama& model) {
-  const auto parameters = model->named_parameters();
+std::vector<TrainedTensor> factored_tensors(const RunConfig& config,
+                                            const torch::nn::Module& model) {
+  const auto parameters = model.named_parameters();
   std::vector<TrainedTensor> tensors;
-  for (const auto& [name, count] : count_run_factors(config, *model)) {
+  for (const auto& [name, count] : count_run_factors(config, model)) {
     tensors.push_back({name, parameters[name].sizes().vec(), count});
   }
   return tensors;
 }
 
-std::vector<TrainedTensor> trained_tensors(const RunConfig& config, const Llama& model) {
+std::vector<TrainedTensor> trained_tensors(const RunConfig& config,
+                                           const torch::nn::Module& model) {
   if (config.adapter == "full") return full_tensors(model);
   if (config.adapter != "shira") return factored_tensors(config, model);
   if (needs_calibration(config)) return budgeted_tensors(config, model);
   std::vector<TrainedTensor> tensors;
-  for (const auto& [name, mask] : make_masks(config, *model)) {
+  for (const auto& [name, mask] : make_masks(config, model)) {
     tensors.push_back({name, mask.shape(), mask.nnz()});
   }
   return tensors;
@@ -129,7 +141,7 @@ TrainedSizes sizes_of(const RunConfig& config, const std::vector<TrainedTensor>&
     sizes.largest_target = std::max(sizes.largest_target, tensor.numel());
     if (is_full) continue;  // its tensors are not all matrices
     sizes.outputs += tensor.shape[0];
-    sizes.inputs += tensor.shape[1];
+    sizes.inputs += tensor.numel() / tensor.shape[0];
     if (config.adapter == "wm_dora") {
       sizes.masked += mask_nnz({config.shira_density, config.shira_r}, tensor.shape);
     }
@@ -137,8 +149,21 @@ TrainedSizes sizes_of(const RunConfig& config, const std::vector<TrainedTensor>&
   return sizes;
 }
 
+/// What the run trains of `model`, and how many steps it takes. The sizes of what it trains.
+TrainedSizes look_at_training(const RunConfig& config, const torch::nn::Module& model,
+                              BatchSource& train_data, DryRun& run) {
+  run.tensors = trained_tensors(config, model);
+  const TrainedSizes sizes = sizes_of(config, run.tensors);
+  run.trained = sizes.trained;
+  for (const auto& [name, tensor] : nn::unique_parameters(model)) run.total += tensor.numel();
+  StepSchedule steps([&](std::int64_t epoch) { return train_data.batches_in_epoch(epoch); },
+                     config.gradient_accumulation_steps);
+  run.total_steps = config.max_steps ? *config.max_steps : steps.steps_in(config.num_epochs);
+  return sizes;
+}
+
 /// In memory-mapped weights: nothing is copied that the run would write.
-DryRun look(const RunConfig& config) {
+DryRun look_at_language_model(const RunConfig& config) {
   const auto base = resolve_base_model(config.base_model);
   const Llama model = load_llama(base, {.dtype = parse_base_dtype(config.base_dtype),
                                         .writable = [](const std::string&) { return false; }});
@@ -146,18 +171,35 @@ DryRun look(const RunConfig& config) {
   check_tokenizer(model, tokenizer);
   DatasetSplit data = load_datasets(config, tokenizer);
   DryRun run;
-  run.tensors = trained_tensors(config, model);
-  const TrainedSizes sizes = sizes_of(config, run.tensors);
-  run.trained = sizes.trained;
-  for (const auto& [name, tensor] : nn::unique_parameters(*model)) run.total += tensor.numel();
-  run.validation_samples = static_cast<std::int64_t>(data.validation.size());
+  run.validation_samples = std::ssize(data.validation);
   DataLoader loader = make_train_loader(config, std::move(data.train));
   run.training_samples = loader.sample_count();
-  StepSchedule steps([&loader](std::int64_t epoch) { return loader.batches_in_epoch(epoch); },
-                     config.gradient_accumulation_steps);
-  run.total_steps = config.max_steps ? *config.max_steps : steps.steps_in(config.num_epochs);
-  run.memory = estimate_memory(config, model, sizes);
+  run.memory = estimate_memory(config, model, look_at_training(config, *model, loader, run));
   run.batch = views_of(tokenizer, loader.batch(0, 0));
+  return run;
+}
+
+/// Class pictures that are still to be made are not there yet.
+DryRun look_at_pipeline(RunConfig config) {
+  const DiffusionPipeline pipeline = load_base_pipeline(config, /*only_look=*/true);
+  if (config.with_prior_preservation &&
+      count_image_files(config.class_data_dir) < config.num_class_images) {
+    config.with_prior_preservation = false;
+  }
+  config.cache_latents = false;
+  ImageSplit pictures = load_pictures(config);
+  DryRun run;
+  run.training_samples = std::ssize(pictures.train);
+  run.validation_samples = std::ssize(pictures.validation);
+  DiffusionData data = make_train_data(config, pipeline, std::move(pictures.train));
+  const auto trained = trained_parts(config, pipeline);
+  run.memory = estimate_memory(config, pipeline, look_at_training(config, *trained, data, run));
+  ImageLoader loader = data.loader();
+  for (const std::int64_t sample : loader.sample_numbers(0, 0)) {
+    const ImageSample& info = loader.samples()[static_cast<std::size_t>(sample)];
+    const ImageSize size = loader.target_size(sample);
+    run.pictures.push_back({info.file.string(), info.caption, {size.height, size.width}});
+  }
   return run;
 }
 
@@ -190,6 +232,10 @@ void print_text(const DryRun& run) {
     std::cout << "--- of which " << sample.trained_tokens << " carry loss\n"
               << sample.trained_text << "\n";
   }
+  for (const PictureView& picture : run.pictures) {
+    std::cout << "  " << picture.file << " at " << shape_text(picture.size) << ": "
+              << picture.caption << "\n";
+  }
 }
 
 void print_json(const DryRun& run) {
@@ -213,13 +259,18 @@ void print_json(const DryRun& run) {
                                {"tokens", sample.tokens},
                                {"trained_tokens", sample.trained_tokens}});
   }
+  for (const PictureView& picture : run.pictures) {
+    object["batch"].push_back(
+        {{"file", picture.file}, {"caption", picture.caption}, {"size", picture.size}});
+  }
   std::cout << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
 }
 
 }  // namespace
 
 void print_dry_run(const RunConfig& config, bool json) {
-  const DryRun run = look(config);
+  const DryRun run =
+      is_text_to_image(config) ? look_at_pipeline(config) : look_at_language_model(config);
   json ? print_json(run) : print_text(run);
 }
 

@@ -13,6 +13,7 @@
 #include <shira/sparse/mask_file.h>
 #include <shira/sparse/mask_report.h>
 #include <shira/tasks/causal_lm.h>
+#include <shira/tasks/diffusion_run.h>
 #include <shira/tasks/training_run.h>
 
 #include <ATen/Parallel.h>
@@ -59,28 +60,43 @@ void check_has_masks(const RunConfig& config) {
               ": the run trains the entries of that adapter; `shira inspect` describes them.");
 }
 
+/// A model with its masks.
+struct MaskedModel {
+  std::shared_ptr<torch::nn::Module> module;
+  MaskMap masks;
+};
+
 /// Masks that need gradients need the model in the run's dtype; the others look at one tensor after
 /// the other.
-Llama load_mapped(const RunConfig& config) {
+MaskedModel mask_language_model(const RunConfig& config) {
+  const auto base = resolve_base_model(config.base_model);
   const auto dtype = needs_calibration(config) ? parse_base_dtype(config.base_dtype) : std::nullopt;
-  return load_llama(resolve_base_model(config.base_model),
-                    {.dtype = dtype, .writable = [](const std::string&) { return false; }});
-}
-
-MaskMap run_masks(const RunConfig& config, const Llama& model) {
-  if (!needs_calibration(config)) return make_masks(config, *model);
-  const Tokenizer tokenizer(resolve_base_model(config.base_model));
-  DataLoader data = make_train_loader(config, load_datasets(config, tokenizer).train);
+  Llama model =
+      load_llama(base, {.dtype = dtype, .writable = [](const std::string&) { return false; }});
+  if (!needs_calibration(config)) return {model.ptr(), make_masks(config, *model)};
+  DataLoader data = make_train_loader(config, load_datasets(config, Tokenizer(base)).train);
   CausalLmObjective objective(model);
   const CalibrationData calibration{objective, data};
-  return make_masks(config, *model, &calibration);
+  return {model.ptr(), make_masks(config, *model, &calibration)};
 }
 
-MaskSummary summarise(const RunConfig& config, const Llama& model, const MaskMap& masks) {
+MaskedModel mask_pipeline(const RunConfig& config) {
+  RunConfig loading = config;
+  if (!needs_calibration(config)) loading.base_dtype = "auto";
+  DiffusionPipeline pipeline = load_base_pipeline(loading, /*only_look=*/true);
+  const auto trained = trained_parts(config, pipeline);
+  if (!needs_calibration(config)) return {trained, make_masks(config, *trained)};
+  DiffusionData data = make_train_data(config, pipeline, load_pictures(config).train);
+  DiffusionObjective objective(pipeline, objective_options(config, pipeline));
+  const CalibrationData calibration{objective, data};
+  return {trained, make_masks(config, *trained, &calibration)};
+}
+
+MaskSummary summarise(const RunConfig& config, const MaskedModel& masked) {
   MaskSummary summary;
   summary.mask_type = config.shira_mask;
   if (config.shira_mask == "struct") summary.budget = 0;
-  for (const auto& [name, mask] : masks) {
+  for (const auto& [name, mask] : masked.masks) {
     summary.tensors.push_back({name, mask.shape(), describe_mask(mask)});
     summary.nnz += mask.nnz();
     summary.targets += mask.numel();
@@ -88,7 +104,9 @@ MaskSummary summarise(const RunConfig& config, const Llama& model, const MaskMap
       *summary.budget += mask_nnz({config.shira_density, config.shira_r}, mask.shape());
     }
   }
-  for (const auto& [name, tensor] : nn::unique_parameters(*model)) summary.total += tensor.numel();
+  for (const auto& [name, tensor] : nn::unique_parameters(*masked.module)) {
+    summary.total += tensor.numel();
+  }
   return summary;
 }
 
@@ -168,11 +186,11 @@ void mask(const MaskFlags& flags) {
     check_output_directory("the directory of", std::filesystem::absolute(file).parent_path());
   }
   if (config.num_threads > 0) at::set_num_threads(static_cast<int>(config.num_threads));
-  const Llama model = load_mapped(config);
-  const MaskMap masks = run_masks(config, model);
-  const MaskSummary summary = summarise(config, model, masks);
-  if (!flags.output.empty()) save_masks(flags.output, masks);
-  if (!flags.picture.empty()) draw(masks, flags.tensor, flags.picture);
+  const MaskedModel masked =
+      is_text_to_image(config) ? mask_pipeline(config) : mask_language_model(config);
+  const MaskSummary summary = summarise(config, masked);
+  if (!flags.output.empty()) save_masks(flags.output, masked.masks);
+  if (!flags.picture.empty()) draw(masked.masks, flags.tensor, flags.picture);
   flags.json ? print_json(summary) : print_text(summary);
 }
 

@@ -25,14 +25,15 @@ double peak_memory() {
   return 0.0;
 }
 
-std::string weights_file(const RunConfig& config) {
-  return config.adapter == "full" ? "model.safetensors" : "adapter_model.safetensors";
-}
-
+/// Of the file that holds the result.
 double result_size(const RunConfig& config) {
-  std::error_code missing;
-  const auto size = fs::file_size(fs::path(config.output_dir) / weights_file(config), missing);
-  return missing ? 0.0 : static_cast<double>(size);
+  for (const char* name : {"adapter_model.safetensors", "pytorch_lora_weights.safetensors",
+                           "model.safetensors", "unet/diffusion_pytorch_model.safetensors"}) {
+    std::error_code missing;
+    const auto size = fs::file_size(fs::path(config.output_dir) / name, missing);
+    if (!missing) return static_cast<double>(size);
+  }
+  return 0.0;
 }
 
 /// The files and directories beside the result, sorted: "config.yaml, loss.png, ...".
@@ -72,12 +73,14 @@ std::string next_command(const RunConfig& config, const TrainResult& result) {
     const fs::path resolved = fs::path(config.output_dir) / "config.yaml";
     return program() + " train " + quoted(resolved.string()) + " --resume";
   }
-  const std::string prompt =
-      config.sample_prompts.empty() ? "Once upon a time" : config.sample_prompts[0];
   const bool is_full = config.adapter == "full";
-  return program() + " generate --base_model " +
+  const bool is_pipeline = is_text_to_image(config);
+  const auto& prompts = is_pipeline ? config.validation_prompts : config.sample_prompts;
+  const std::string usual = is_pipeline ? "a photo of a cat" : "Once upon a time";
+  return program() + (is_pipeline ? " imagine" : " generate") + " --base_model " +
          quoted(is_full ? config.output_dir : config.base_model) +
-         (is_full ? "" : " --adapter " + quoted(config.output_dir)) + " --prompt " + quoted(prompt);
+         (is_full ? "" : " --adapter " + quoted(config.output_dir)) + " --prompt " +
+         quoted(prompts.empty() ? usual : prompts[0]) + (is_pipeline ? " -o picture.png" : "");
 }
 
 void print_losses(const TrainResult& result, bool best_is_result) {

@@ -9,6 +9,7 @@
 #include <shira/io/directory_lock.h>
 #include <shira/io/hub_cache.h>
 #include <shira/tasks/causal_lm.h>
+#include <shira/tasks/diffusion_run.h>
 #include <shira/tasks/training_run.h>
 #include <shira/train/checkpoint.h>
 
@@ -31,9 +32,11 @@ struct TrainFlags {
 void check_output_dir(const std::filesystem::path& output_dir, bool resume) {
   check_output_directory("output_dir", output_dir);
   if (resume) return;
-  const bool holds_run = latest_checkpoint(output_dir) ||
-                         std::filesystem::exists(output_dir / "adapter_model.safetensors") ||
-                         std::filesystem::exists(output_dir / "model.safetensors");
+  bool holds_run = latest_checkpoint(output_dir).has_value();
+  for (const char* name : {"adapter_model.safetensors", "pytorch_lora_weights.safetensors",
+                           "model.safetensors", "model_index.json"}) {
+    holds_run = holds_run || std::filesystem::exists(output_dir / name);
+  }
   SHIRA_CHECK(ConfigError, !holds_run, "output_dir ", output_dir.string(),
               " already holds a run. Continue it with --resume, or give another output_dir.");
 }
@@ -50,6 +53,55 @@ std::optional<std::filesystem::path> resume_checkpoint(const RunConfig& config, 
   return checkpoint;
 }
 
+/// Trains to the end and says how it went.
+int run(const RunConfig& config, const RunMethod& method, TrainerParts parts,
+        const std::optional<std::filesystem::path>& resume_from, bool json) {
+  Trainer trainer(std::move(parts), trainer_options(config, method, resume_from));
+  trainer.start();
+  write_file(std::filesystem::path(config.output_dir) / "config.yaml", to_yaml(config));
+  const TrainResult result = trainer.run();
+  json ? print_summary_json(config, method, result) : print_summary(config, method, result);
+  return result.stop_signal == 0 ? 0 : 128 + result.stop_signal;
+}
+
+int train_language_model(const RunConfig& config,
+                         const std::optional<std::filesystem::path>& resume_from, bool json) {
+  Llama model = load_base(config);
+  const Tokenizer tokenizer(resolve_base_model(config.base_model));
+  check_tokenizer(model, tokenizer);
+  DatasetSplit data = load_datasets(config, tokenizer);
+  DataLoader train_data = make_train_loader(config, std::move(data.train));
+  const auto validation = make_validation_loader(config, std::move(data.validation));
+  CausalLmObjective objective(model);
+  const RunMethod method =
+      make_method(config, {*model, {objective, train_data}, base_saver(config, model), "CAUSAL_LM"},
+                  resume_from);
+  const auto optimizer = make_optimizer(config, *method.method);
+  return run(config, method,
+             {*method.method, objective, *optimizer, train_data, validation.get(),
+              method.save_result, make_sample_texts(config, model, tokenizer)},
+             resume_from, json);
+}
+
+int train_pipeline(const RunConfig& config, const std::optional<std::filesystem::path>& resume_from,
+                   bool json) {
+  DiffusionPipeline pipeline = load_base_pipeline(config);
+  make_class_images(config, pipeline);
+  ImageSplit pictures = load_pictures(config);
+  DiffusionData train_data = make_train_data(config, pipeline, std::move(pictures.train));
+  const auto validation = make_validation_data(config, pipeline, std::move(pictures.validation));
+  DiffusionObjective objective(pipeline, objective_options(config, pipeline));
+  const auto trained = trained_parts(config, pipeline);
+  const RunMethod method =
+      make_method(config, {*trained, {objective, train_data}, pipeline_saver(config, pipeline), ""},
+                  resume_from);
+  const auto optimizer = make_optimizer(config, *method.method);
+  return run(config, method,
+             {*method.method, objective, *optimizer, train_data, validation.get(),
+              method.save_result, make_sample_pictures(config, pipeline)},
+             resume_from, json);
+}
+
 int train(const TrainFlags& flags) {
   const RunConfig config = load_config(flags.config, flags.overrides);
   if (config.num_threads > 0) at::set_num_threads(static_cast<int>(config.num_threads));
@@ -59,27 +111,8 @@ int train(const TrainFlags& flags) {
   }
   check_output_dir(config.output_dir, flags.resume);
   const auto resume_from = resume_checkpoint(config, flags.resume);
-
-  Llama model = load_base(config);
-  const Tokenizer tokenizer(resolve_base_model(config.base_model));
-  check_tokenizer(model, tokenizer);
-  DatasetSplit data = load_datasets(config, tokenizer);
-  DataLoader train_data = make_train_loader(config, std::move(data.train));
-  const auto validation = make_validation_loader(config, std::move(data.validation));
-  CausalLmObjective objective(model);
-  RunMethod method =
-      make_method(config, {*model, {objective, train_data}, base_saver(config, model), "CAUSAL_LM"},
-                  resume_from);
-  const auto optimizer = make_optimizer(config, *method.method);
-  Trainer trainer({*method.method, objective, *optimizer, train_data, validation.get(),
-                   method.save_result, make_sample_texts(config, model, tokenizer)},
-                  trainer_options(config, method, resume_from));
-  trainer.start();
-  write_file(std::filesystem::path(config.output_dir) / "config.yaml", to_yaml(config));
-  const TrainResult result = trainer.run();
-
-  flags.json ? print_summary_json(config, method, result) : print_summary(config, method, result);
-  return result.stop_signal == 0 ? 0 : 128 + result.stop_signal;
+  return is_text_to_image(config) ? train_pipeline(config, resume_from, flags.json)
+                                  : train_language_model(config, resume_from, flags.json);
 }
 
 }  // namespace

@@ -1,10 +1,10 @@
 // What a file of each type becomes, and which samples are held out.
 #include "dataset_types.h"
+#include "held_out.h"
 #include "records.h"
 
 #include <shira/base/error.h>
 #include <shira/base/logging.h>
-#include <shira/kernels/philox.h>
 
 #include <algorithm>
 #include <chrono>
@@ -68,13 +68,6 @@ void log_slow_load(const std::vector<Sample>& samples, const std::filesystem::pa
                           " tokens, read in ", std::round(taken.count()), " s"));
 }
 
-std::int64_t count_held_out(double val_set_size, std::int64_t total) {
-  if (val_set_size <= 0.0) return 0;
-  const auto samples = static_cast<double>(total);
-  if (val_set_size >= 1.0) return static_cast<std::int64_t>(std::min(val_set_size, samples));
-  return std::max<std::int64_t>(1, std::llround(val_set_size * samples));
-}
-
 }  // namespace
 
 std::vector<Sample> load_dataset(const std::string& type, const std::filesystem::path& path,
@@ -91,13 +84,7 @@ std::vector<Sample> load_dataset(const std::string& type, const std::filesystem:
 DatasetSplit split_datasets(std::vector<SampleSet> sets, double val_set_size, std::uint64_t seed) {
   std::int64_t total = 0;
   for (const SampleSet& set : sets) total += std::ssize(set.samples);
-  const std::int64_t held_out = count_held_out(val_set_size, total);
-  SHIRA_CHECK(ConfigError, held_out < total, "val_set_size ", val_set_size, " takes ", held_out,
-              " of ", total, " samples: none is left to train on.");
-  PhiloxStream stream(seed, "validation split");
-  const auto order = random_permutation(stream, total);
-  std::vector<bool> is_held_out(static_cast<std::size_t>(total));
-  for (std::int64_t i = 0; i < held_out; ++i) is_held_out[order[i]] = true;
+  const std::vector<bool> is_held_out = choose_held_out(total, val_set_size, seed);
   DatasetSplit split;
   auto next = is_held_out.begin();
   for (SampleSet& set : sets) {

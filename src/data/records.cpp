@@ -84,59 +84,70 @@ std::vector<std::string_view> split_records(std::string_view text, const std::st
                                ": not valid JSON, expected a list of objects."));
 }
 
-struct Outcome {
-  std::vector<Sample> samples;
-  std::string problem;
-  std::size_t problem_at = 0;  // in the record
+/// Why a record cannot be used; empty when it was.
+struct Problem {
+  std::string text;
+  std::size_t at = 0;  // in the record
 };
 
-Outcome make_samples(std::string_view record, const MakeSamples& make) {
+template <typename Use>
+Problem try_record(std::string_view record, const Use& use) {
   try {
     const json value = json::parse(record);
     SHIRA_CHECK(IoError, value.is_object(), "expected a JSON object, got ", value.type_name(), ".");
-    return {make(value), ""};
+    use(value);
+    return {};
   } catch (const json::parse_error& error) {
-    return {{}, "not valid JSON, expected an object.", error.byte - 1};
+    return {"not valid JSON, expected an object.", error.byte - 1};
   } catch (const json::exception&) {  // a number that is too large
-    return {{}, "not valid JSON, expected an object."};
+    return {"not valid JSON, expected an object."};
   } catch (const IoError& error) {
-    return {{}, error.what()};
+    return {error.what()};
   }
 }
 
 /// Throws if any of the records has a problem.
-void check_outcomes(const std::vector<Outcome>& outcomes,
+void check_problems(const std::vector<Problem>& problems,
                     const std::vector<std::string_view>& records, std::string_view text,
                     const std::string& file) {
   std::size_t count = 0;
   std::string list;
-  for (std::size_t i = 0; i < outcomes.size(); ++i) {
-    const Outcome& outcome = outcomes[i];
-    if (outcome.problem.empty() || ++count > kReportedProblems) continue;
-    const std::string place = place_of(text, offset_in(text, records[i]) + outcome.problem_at);
-    list += detail::concat("\n  ", file, ":", place, ": record ", i + 1, ": ", outcome.problem);
+  for (std::size_t i = 0; i < problems.size(); ++i) {
+    const Problem& problem = problems[i];
+    if (problem.text.empty() || ++count > kReportedProblems) continue;
+    const std::string place = place_of(text, offset_in(text, records[i]) + problem.at);
+    list += detail::concat("\n  ", file, ":", place, ": record ", i + 1, ": ", problem.text);
   }
   if (count > kReportedProblems) {
     list += detail::concat("\n  and ", count - kReportedProblems, " more");
   }
-  SHIRA_CHECK(IoError, count == 0, file, ": ", count, " of ", outcomes.size(),
+  SHIRA_CHECK(IoError, count == 0, file, ": ", count, " of ", problems.size(),
               " records cannot be used:", list);
 }
 
 }  // namespace
 
-std::vector<Sample> read_records(const std::filesystem::path& path, const MakeSamples& make) {
+RecordFile::RecordFile(const std::filesystem::path& path)
+    : file_(path.string()), text_(read_utf8_file(path)), records_(split_records(text_, file_)) {}
+
+void RecordFile::for_each(const std::function<void(std::size_t, const json&)>& use) const {
   constexpr std::int64_t kGrain = 16;
-  const std::string text = read_utf8_file(path);
-  const auto records = split_records(text, path.string());
-  std::vector<Outcome> outcomes(records.size());
-  at::parallel_for(0, std::ssize(records), kGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) outcomes[i] = make_samples(records[i], make);
+  std::vector<Problem> problems(records_.size());
+  at::parallel_for(0, std::ssize(records_), kGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      problems[i] = try_record(records_[i], [&](const json& record) { use(i, record); });
+    }
   });
-  check_outcomes(outcomes, records, text, path.string());
+  check_problems(problems, records_, text_, file_);
+}
+
+std::vector<Sample> read_records(const std::filesystem::path& path, const MakeSamples& make) {
+  const RecordFile file(path);
+  std::vector<std::vector<Sample>> made(file.size());
+  file.for_each([&](std::size_t i, const json& record) { made[i] = make(record); });
   std::vector<Sample> samples;
-  for (Outcome& outcome : outcomes) {
-    std::move(outcome.samples.begin(), outcome.samples.end(), std::back_inserter(samples));
+  for (std::vector<Sample>& some : made) {
+    std::move(some.begin(), some.end(), std::back_inserter(samples));
   }
   return samples;
 }

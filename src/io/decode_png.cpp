@@ -18,9 +18,52 @@
 #pragma GCC diagnostic pop
 #endif
 
+#include <array>
 #include <memory>
 
 namespace shira::detail {
+namespace {
+
+constexpr std::size_t kSignatureBytes = 8;
+
+/// CRC-32 (ISO 3309), a byte at a time: annex D of the PNG specification.
+std::uint32_t crc_of(std::span<const std::uint8_t> bytes) {
+  static const auto table = [] {
+    std::array<std::uint32_t, 256> made{};
+    for (std::uint32_t i = 0; i < made.size(); ++i) {
+      made[i] = i;
+      for (int bit = 0; bit < 8; ++bit) made[i] = made[i] >> 1 ^ (made[i] & 1 ? 0xEDB88320 : 0);
+    }
+    return made;
+  }();
+  std::uint32_t crc = 0xFFFFFFFF;
+  for (const std::uint8_t byte : bytes) crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8;
+  return ~crc;
+}
+
+std::uint32_t big_endian(std::span<const std::uint8_t> bytes) {
+  return std::uint32_t{bytes[0]} << 24 | std::uint32_t{bytes[1]} << 16 |
+         std::uint32_t{bytes[2]} << 8 | bytes[3];
+}
+
+/// stb_image passes over the checksums, and would make noise of a damaged file.
+void check_chunks(std::span<const std::uint8_t> encoded) {
+  constexpr std::uint32_t kEnd = 0x49454E44;  // "IEND"
+  auto rest = encoded.subspan(kSignatureBytes);
+  for (std::uint32_t type = 0; type != kEnd;) {  // length, type, data, checksum
+    const bool is_whole = rest.size() >= 12 && big_endian(rest) <= rest.size() - 12;
+    SHIRA_CHECK(IoError, is_whole, "a truncated PNG file");
+    const std::size_t length = big_endian(rest);
+    SHIRA_CHECK(IoError,
+                crc_of(rest.subspan(4, 4 + length)) == big_endian(rest.subspan(8 + length)),
+                "a damaged PNG file: the checksum at byte ", encoded.size() - rest.size(),
+                " does not match");
+    type = big_endian(rest.subspan(4));
+    rest = rest.subspan(12 + length);
+  }
+}
+
+}  // namespace
 
 RgbaImage decode_png(std::span<const std::uint8_t> encoded) {
   const int size = static_cast<int>(encoded.size());
@@ -28,6 +71,7 @@ RgbaImage decode_png(std::span<const std::uint8_t> encoded) {
   const bool is_png = stbi_info_from_memory(encoded.data(), size, &width, &height, &channels) != 0;
   SHIRA_CHECK(IoError, is_png, "not a whole PNG file: ", stbi_failure_reason());
   check_image_size(width, height);
+  check_chunks(encoded);
   const std::unique_ptr<std::uint8_t, decltype(&stbi_image_free)> pixels(
       stbi_load_from_memory(encoded.data(), size, &width, &height, &channels, 4), stbi_image_free);
   SHIRA_CHECK(IoError, pixels, "not a whole PNG file: ", stbi_failure_reason());

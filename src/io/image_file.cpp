@@ -63,11 +63,15 @@ void check_image_size(double width, double height) {
 Picture read_image(const std::filesystem::path& path, const Rgb& background) {
   const std::string bytes = read_file(path);
   try {
-    return over(decode({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}),
-                background);
+    return decode_image(bytes, background);
   } catch (const IoError& error) {
     throw IoError(path.string() + ": " + error.what());
   }
+}
+
+Picture decode_image(std::string_view bytes, const Rgb& background) {
+  return over(decode({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}),
+              background);
 }
 
 Rgb parse_colour(const std::string& text) {

@@ -51,6 +51,25 @@ LoadOptions component_options(const LoadOptions& options, const std::string& com
 /// "unet" of "unet.conv_in.weight".
 std::string component_of(const std::string& name) { return name.substr(0, name.find('.')); }
 
+/// A module with the children of `module` but for the one at `path` ("encoder.layers.3"), and with
+/// its parameters.
+std::shared_ptr<torch::nn::Module> without(const torch::nn::Module& module,
+                                           const std::string& path) {
+  auto rest = std::make_shared<torch::nn::Module>();
+  const std::string head = component_of(path);
+  for (const auto& child : module.named_children()) {
+    if (child.key() != head) {
+      rest->register_module(child.key(), child.value());
+    } else if (head != path) {
+      rest->register_module(head, without(*child.value(), path.substr(head.size() + 1)));
+    }
+  }
+  for (const auto& parameter : module.named_parameters(/*recurse=*/false)) {
+    rest->register_parameter(parameter.key(), parameter.value(), parameter.value().requires_grad());
+  }
+  return rest;
+}
+
 }  // namespace
 
 DiffusionPipelineImpl::DiffusionPipelineImpl(const fs::path& directory,
@@ -118,19 +137,30 @@ std::shared_ptr<torch::nn::Module> DiffusionPipelineImpl::trained_parts(
   auto parts = std::make_shared<torch::nn::Module>();
   parts->register_module("unet", unet.ptr());
   if (!with_text_encoders) return parts;
-  for (std::size_t i = 0; i < text_encoders.size(); ++i) {
-    parts->register_module(i == 0 ? "text_encoder" : "text_encoder_2", text_encoders[i].ptr());
+  if (!is_xl()) {
+    parts->register_module("text_encoder", text_encoders[0].ptr());
+    return parts;
   }
+  std::shared_ptr<torch::nn::Module> first = text_encoders[0].ptr();
+  const std::string last = std::to_string(text_encoders[0]->config.num_hidden_layers - 1);
+  for (const std::string root : {"", "text_model."}) {
+    first = without(*first, root + "encoder.layers." + last);
+    first = without(*first, root + "final_layer_norm");
+  }
+  parts->register_module("text_encoder", first);
+  parts->register_module("text_encoder_2", text_encoders[1].ptr());
   return parts;
 }
 
-void save_pipeline(const fs::path& directory, const torch::nn::Module& trained,
-                   const fs::path& base, std::optional<torch::ScalarType> dtype) {
+void save_pipeline(const fs::path& directory, const DiffusionPipeline& pipeline,
+                   bool with_text_encoders, const fs::path& base,
+                   std::optional<torch::ScalarType> dtype) {
   const CheckpointFiles files(base);
   std::map<std::string, std::vector<NamedTensor>> components;
-  for (const auto& parameter : trained.named_parameters()) {
+  for (const auto& parameter : pipeline->named_parameters()) {
     const std::string& name = parameter.key();
     const std::string component = component_of(name);
+    if (component == "vae" || (component != "unet" && !with_text_encoders)) continue;
     const auto kept = dtype ? *dtype : to_scalar_type(files.view(name).dtype);
     components[component].emplace_back(name.substr(component.size() + 1),
                                        parameter.value().detach().to(kept));
@@ -139,11 +169,9 @@ void save_pipeline(const fs::path& directory, const torch::nn::Module& trained,
   for (const CheckpointShard& shard : files.shards()) {
     const fs::path path = directory / shard.file;
     fs::create_directories(path.parent_path());
-    const std::string component = fs::path(shard.file).parent_path();
-    if (!components.contains(component)) {
-      duplicate_file(base / shard.file, path);
-      if (!shard.index.empty()) duplicate_file(base / shard.index, directory / shard.index);
-    }
+    if (components.contains(fs::path(shard.file).parent_path())) continue;
+    duplicate_file(base / shard.file, path);
+    if (!shard.index.empty()) duplicate_file(base / shard.index, directory / shard.index);
   }
   for (const auto& [component, tensors] : components) {
     const char* name =

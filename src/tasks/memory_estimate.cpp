@@ -8,9 +8,9 @@
 namespace shira {
 namespace {
 
-double entry_count(const Llama& model) {
+double entry_count(const torch::nn::Module& model) {
   double entries = 0.0;
-  for (const auto& [name, tensor] : nn::unique_parameters(*model)) {
+  for (const auto& [name, tensor] : nn::unique_parameters(model)) {
     entries += static_cast<double>(tensor.numel());
   }
   return entries;
@@ -57,11 +57,54 @@ double factor_bytes(const RunConfig& config, const LlamaConfig& model, const Tra
   return outputs + static_cast<double>(sizes.inputs) / layers * (drops ? 8.0 : 4.0) - shared * item;
 }
 
+/// Values that a UNet's level keeps of each place. A resnet: two norms' and two convolutions'
+/// inputs and what goes into the activations. A transformer block: three norms' inputs and outputs,
+/// two attentions' queries, keys, values and results, the gated layer's 8, 4 and 4 widths.
+double level_values(const UnetBlockConfig& block, double inputs) {
+  const auto width = static_cast<double>(block.channels);
+  double values = static_cast<double>(block.resnets) * (3.0 * inputs + 4.0 * width);
+  for (const std::int64_t layers : block.transformer_layers) {
+    values += width * (4.0 + 30.0 * static_cast<double>(layers));
+  }
+  return values;
+}
+
+/// Values that a UNet keeps of a picture of `places` latent places.
+double unet_values(const UnetConfig& config, double places) {
+  double values = 0.0, here = places;
+  for (const UnetBlockConfig& block : config.down_blocks) {
+    values += here * level_values(block, static_cast<double>(block.channels));
+    if (block.resamples) here /= 4.0;
+  }
+  values += here * level_values(config.mid_block, static_cast<double>(config.mid_block.channels));
+  for (const UnetBlockConfig& block : config.up_blocks) {
+    values += here * level_values(block, 2.0 * static_cast<double>(block.channels));
+    if (block.resamples) here *= 4.0;
+  }
+  return values;
+}
+
 }  // namespace
+
+MemoryEstimate estimate_memory(const RunConfig& config, const DiffusionPipeline& pipeline,
+                               const TrainedSizes& sizes) {
+  const double entries = entry_count(*pipeline);
+  const auto& weight = pipeline->unet->conv_in->weight;
+  const auto item = static_cast<double>(config.adapter == "full" ? 4 : weight.element_size());
+  const auto side =
+      static_cast<double>(config.resolution) / static_cast<double>(pipeline->vae->config.factor());
+  const auto rows =
+      static_cast<double>(config.micro_batch_size) * (config.with_prior_preservation ? 2.0 : 1.0);
+  const double kept = rows * item * unet_values(pipeline->unet->config, side * side);
+  const auto blocks = static_cast<double>(2 * pipeline->unet->config.down_blocks.size() + 1);
+  return {.weights = entries * item,
+          .training = training_bytes(config, sizes, entries),
+          .activations = config.gradient_checkpointing ? 2.0 * kept / blocks : kept};
+}
 
 MemoryEstimate estimate_memory(const RunConfig& config, const Llama& model,
                                const TrainedSizes& sizes) {
-  const double entries = entry_count(model);
+  const double entries = entry_count(*model);
   // Full training is in float32, whatever the checkpoint's dtype.
   const auto item =
       static_cast<double>(config.adapter == "full" ? 4 : model->model->norm->weight.element_size());

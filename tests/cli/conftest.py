@@ -7,6 +7,7 @@ stands for this file, the generator scripts and the packages' versions. Test pro
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -248,3 +249,19 @@ def edit_json(path, **changes):
         else:
             value[key] = new
     path.write_text(json.dumps(value))
+
+
+@pytest.fixture(scope="session")
+def pipelines(tmp_path_factory):
+    """(variant, dtype) -> a tiny random diffusers pipeline, made once."""
+    from make_tiny_pipeline import make_pipeline
+
+    root = tmp_path_factory.mktemp("pipelines")
+
+    @functools.cache
+    def get(variant, dtype="float32"):
+        directory = root / f"{variant}_{dtype}"
+        make_pipeline(directory, variant, dtype)
+        return directory
+
+    return get

@@ -1,6 +1,5 @@
 """`shira imagine` against diffusers' pipelines, on tiny random ones."""
 
-import functools
 import json
 
 import pytest
@@ -13,22 +12,6 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 PROMPT = "a red circle on the left"
 NEGATIVE = "a blue square 🦊"
-
-
-@pytest.fixture(scope="session")
-def pipelines(tmp_path_factory):
-    """variant -> directory, made once."""
-    from make_tiny_pipeline import make_pipeline
-
-    root = tmp_path_factory.mktemp("pipelines")
-
-    @functools.cache
-    def get(variant, dtype="float32"):
-        directory = root / f"{variant}_{dtype}"
-        make_pipeline(directory, variant, dtype)
-        return directory
-
-    return get
 
 
 def load_pipeline(directory, scheduler=None):

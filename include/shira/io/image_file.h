@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 namespace shira {
 
@@ -13,6 +14,9 @@ namespace shira {
 /// JPEG turned as its EXIF orientation says. IoError for what is none of the formats, truncated,
 /// CMYK, animated, or of more than 178,956,970 pixels (Pillow's limit).
 SHIRA_API Picture read_image(const std::filesystem::path& path, const Rgb& background = {});
+
+/// read_image of a file's bytes; IoError does not know the file's name.
+SHIRA_API Picture decode_image(std::string_view bytes, const Rgb& background = {});
 
 /// "white", "black" or "#rrggbb". ConfigError otherwise.
 SHIRA_API Rgb parse_colour(const std::string& text);

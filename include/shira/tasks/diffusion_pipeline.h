@@ -48,7 +48,9 @@ class SHIRA_API DiffusionPipelineImpl : public torch::nn::Module {
   /// autoencoder's factor.
   std::vector<std::int64_t> latent_shape(std::int64_t height, std::int64_t width) const;
 
-  /// A module that has the parts which a run trains: the UNet, and the text encoders if asked for.
+  /// A module that has the parts which a run may train: the UNet, and the text encoders if asked
+  /// for, without what no picture depends on (SDXL does not look at its first text encoder's last
+  /// layer).
   std::shared_ptr<torch::nn::Module> trained_parts(bool with_text_encoders) const;
 
   Unet unet{nullptr};
@@ -61,10 +63,12 @@ class SHIRA_API DiffusionPipelineImpl : public torch::nn::Module {
 };
 TORCH_MODULE(DiffusionPipeline);
 
-/// Writes the pipeline into an existing directory: `trained`'s components (trained_parts) with
-/// their weights as they are, in `dtype` (default: the files'), everything else copied from `base`.
+/// Writes the pipeline into an existing directory: the UNet, and with `with_text_encoders` the text
+/// encoders, with their weights as they are, in `dtype` (default: the files'); everything else
+/// copied from `base`, the directory it was loaded from.
 SHIRA_API void save_pipeline(const std::filesystem::path& directory,
-                             const torch::nn::Module& trained, const std::filesystem::path& base,
+                             const DiffusionPipeline& pipeline, bool with_text_encoders,
+                             const std::filesystem::path& base,
                              std::optional<torch::ScalarType> dtype = {});
 
 }  // namespace shira

@@ -4,6 +4,7 @@
 #include <shira/base/export.h>
 #include <shira/config/run_config.h>
 #include <shira/models/llama.h>
+#include <shira/tasks/diffusion_pipeline.h>
 
 #include <cstdint>
 
@@ -27,6 +28,10 @@ struct TrainedSizes {
 };
 
 SHIRA_API MemoryEstimate estimate_memory(const RunConfig& config, const Llama& model,
+                                         const TrainedSizes& sizes);
+
+/// For a UNet on square pictures of the configured resolution; activations of the UNet alone.
+SHIRA_API MemoryEstimate estimate_memory(const RunConfig& config, const DiffusionPipeline& pipeline,
                                          const TrainedSizes& sizes);
 
 }  // namespace shira

@@ -1,0 +1,168 @@
+// Configuration in, parts out.
+#include <shira/base/error.h>
+#include <shira/base/logging.h>
+#include <shira/io/hub_cache.h>
+#include <shira/io/image_file.h>
+#include <shira/tasks/diffusion_run.h>
+#include <shira/tasks/image_generation.h>
+#include <shira/tasks/training_run.h>
+
+#include <torch/cuda.h>
+
+namespace shira {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kSampleSteps = 25;  // of validation pictures
+
+bool trains_component(const RunConfig& config, const std::string& name) {
+  return name.starts_with("unet.") ||
+         (config.train_text_encoder && name.starts_with("text_encoder"));
+}
+
+ImageLoaderOptions loader_options(const RunConfig& config, bool shuffle) {
+  return {.batch_size = config.micro_batch_size,
+          .resolution = config.resolution,
+          .center_crop = config.center_crop || !shuffle,
+          .random_flip = config.random_flip && shuffle,
+          .aspect_ratio_buckets = config.aspect_ratio_buckets,
+          .background = parse_colour(config.image_background),
+          .seed = static_cast<std::uint64_t>(config.seed),
+          .shuffle = shuffle};
+}
+
+}  // namespace
+
+DiffusionPipeline load_base_pipeline(const RunConfig& config, bool only_look) {
+  SHIRA_CHECK(ConfigError, config.device == "cpu" || torch::cuda::is_available(),
+              "device: cuda: there is no CUDA device, or this LibTorch is for the CPU alone.");
+  const bool is_full = config.adapter == "full";
+  const bool writes_weights = !only_look && config.adapter != "lora" && config.adapter != "dora";
+  LoadOptions options;
+  options.dtype = parse_base_dtype(config.base_dtype);
+  if (is_full && !only_look) options.dtype = torch::kFloat32;
+  options.writable = [config, writes_weights](const std::string& name) {
+    return writes_weights && trains_component(config, name);
+  };
+  DiffusionPipeline pipeline(resolve_base_model(config.base_model), options);
+  if (config.device != "cpu") pipeline->to(torch::Device(config.device));
+  pipeline->unet->gradient_checkpointing = config.gradient_checkpointing;
+  for (ClipText& encoder : pipeline->text_encoders) {
+    encoder->gradient_checkpointing = config.gradient_checkpointing && config.train_text_encoder;
+  }
+  if (config.prediction_type == "epsilon") {
+    pipeline->scheduler.prediction_type = PredictionType::kEpsilon;
+  } else if (config.prediction_type == "v_prediction") {
+    pipeline->scheduler.prediction_type = PredictionType::kVPrediction;
+  } else if (config.prediction_type == "sample") {
+    pipeline->scheduler.prediction_type = PredictionType::kSample;
+  }
+  return pipeline;
+}
+
+std::shared_ptr<torch::nn::Module> trained_parts(const RunConfig& config,
+                                                 const DiffusionPipeline& pipeline) {
+  return pipeline->trained_parts(config.train_text_encoder);
+}
+
+void make_class_images(const RunConfig& config, DiffusionPipeline& pipeline) {
+  if (!config.with_prior_preservation) return;
+  const fs::path directory = config.class_data_dir;
+  std::error_code error;
+  fs::create_directories(directory, error);
+  SHIRA_CHECK(ConfigError, !error && fs::is_directory(directory), "class_data_dir ",
+              directory.string(), ": cannot be made: ", error.message(), ".");
+  const std::int64_t there = count_image_files(directory);
+  if (there >= config.num_class_images) return;
+  log_info(detail::concat("making ", config.num_class_images - there, " pictures of '",
+                          config.class_prompt, "' in ", directory.string()));
+  ImagineOptions options;
+  options.height = options.width = config.resolution;
+  for (std::int64_t i = there; i < config.num_class_images; ++i) {
+    options.seed = static_cast<std::uint64_t>(i);
+    const Imagined made = imagine(pipeline, {config.class_prompt}, options);
+    write_png(directory / detail::concat("class-", i, ".png"), to_picture(made.pixels[0]));
+    if ((i + 1) % 10 == 0) {
+      log_info(detail::concat("made ", i + 1, " of ", config.num_class_images, " pictures"));
+    }
+  }
+}
+
+ImageSplit load_pictures(const RunConfig& config) {
+  const OnCorruptImage on_corrupt = parse_on_corrupt_image(config.on_corrupt_image);
+  std::vector<ImageSample> samples =
+      config.instance_data_dir.empty()
+          ? load_captioned_images(config.train_data_dir, on_corrupt)
+          : load_images_of_subject(config.instance_data_dir, config.instance_prompt, on_corrupt);
+  if (config.with_prior_preservation) {
+    const auto priors = load_prior_images(config.class_data_dir, config.class_prompt,
+                                          config.num_class_images, on_corrupt);
+    samples.insert(samples.end(), priors.begin(), priors.end());
+  }
+  return split_images(std::move(samples), config.val_set_size,
+                      static_cast<std::uint64_t>(config.seed));
+}
+
+DiffusionData make_train_data(const RunConfig& config, const DiffusionPipeline& pipeline,
+                              std::vector<ImageSample> pictures) {
+  ImageLoader loader(std::move(pictures), loader_options(config, /*shuffle=*/true));
+  return {pipeline,
+          std::move(loader),
+          {.seed = static_cast<std::uint64_t>(config.seed),
+           .noise_offset = config.noise_offset,
+           .proportion_empty_prompts = config.proportion_empty_prompts,
+           .cache_latents = config.cache_latents,
+           .gives_ids = config.train_text_encoder}};
+}
+
+std::unique_ptr<DiffusionData> make_validation_data(const RunConfig& config,
+                                                    const DiffusionPipeline& pipeline,
+                                                    std::vector<ImageSample> pictures) {
+  if (pictures.empty()) return nullptr;
+  ImageLoader loader(std::move(pictures), loader_options(config, /*shuffle=*/false));
+  return std::make_unique<DiffusionData>(
+      pipeline, std::move(loader),
+      DiffusionDataOptions{.seed = static_cast<std::uint64_t>(config.seed),
+                           .cache_latents = config.cache_latents,
+                           .gives_ids = config.train_text_encoder});
+}
+
+DiffusionObjectiveOptions objective_options(const RunConfig& config,
+                                            const DiffusionPipeline& pipeline) {
+  return {.prediction = pipeline->scheduler.prediction_type,
+          .snr_gamma = config.snr_gamma,
+          .prior_loss_weight = config.prior_loss_weight};
+}
+
+SaveInto pipeline_saver(const RunConfig& config, const DiffusionPipeline& pipeline) {
+  const auto base = resolve_base_model(config.base_model);
+  const auto dtype = parse_base_dtype(config.base_dtype);
+  return [pipeline, base, dtype, with_text = config.train_text_encoder](const fs::path& directory) {
+    save_pipeline(directory, pipeline, with_text, base, dtype);
+  };
+}
+
+std::function<std::vector<SampleText>(std::int64_t)> make_sample_pictures(
+    const RunConfig& config, const DiffusionPipeline& pipeline) {
+  if (config.validation_prompts.empty()) return nullptr;
+  const fs::path folder = fs::path(config.output_dir) / "samples";
+  ImagineOptions options;
+  options.steps = kSampleSteps;
+  options.height = options.width = config.resolution;
+  options.seed = static_cast<std::uint64_t>(config.seed);
+  return [prompts = config.validation_prompts, pipeline = pipeline, folder,
+          options](std::int64_t step) mutable {
+    const Imagined made = imagine(pipeline, prompts, options);
+    std::vector<Picture> pictures;
+    for (const torch::Tensor& pixels : made.pixels.unbind()) pictures.push_back(to_picture(pixels));
+    fs::create_directories(folder);
+    const std::string name = detail::concat("step-", step, ".png");
+    write_png(folder / name, picture_grid(pictures, static_cast<int>(pictures.size())));
+    std::string all;
+    for (const std::string& prompt : prompts) all += (all.empty() ? "" : " | ") + prompt;
+    return std::vector<SampleText>{{all, "samples/" + name}};
+  };
+}
+
+}  // namespace shira
