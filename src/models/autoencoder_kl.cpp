@@ -55,6 +55,10 @@ torch::Tensor blended(const torch::Tensor& before, const torch::Tensor& tile, st
 /// themselves).
 template <typename Part>
 torch::Tensor in_tiles(const torch::Tensor& input, const TileSizes& sizes, const Part& part) {
+  SHIRA_CHECK(ShapeError, std::min(sizes.in, sizes.out) > 1, "[AutoencoderKl] tiles of ",
+              std::max(sizes.in, sizes.out),
+              " pixels (sample_size in the autoencoder's config.json) "
+              "are too small to overlap. Turn tiling off.");
   const std::int64_t kept = sizes.out - sizes.blend();
   std::vector<torch::Tensor> above, rows;
   for (std::int64_t y = 0; y < input.size(2); y += sizes.stride()) {
@@ -187,6 +191,10 @@ AutoencoderKlImpl::AutoencoderKlImpl(const AutoencoderKlConfig& config_in,
 at::Device AutoencoderKlImpl::device() const { return parameters().front().device(); }
 
 torch::Tensor AutoencoderKlImpl::encode_tile(const torch::Tensor& pixels) {
+  SHIRA_CHECK(ShapeError, pixels.size(2) >= config.factor() && pixels.size(3) >= config.factor(),
+              "[AutoencoderKl::encode] a picture or tile of ", pixels.size(2), " x ",
+              pixels.size(3), " pixels is smaller than one latent. Make both sides multiples of ",
+              config.factor(), ".");
   const torch::Tensor moments = encoder->forward(pixels);
   return quant_conv.is_empty() ? moments : quant_conv->forward(moments);
 }
@@ -197,10 +205,9 @@ torch::Tensor AutoencoderKlImpl::decode_tile(const torch::Tensor& latents) {
 
 LatentDistribution AutoencoderKlImpl::encode(const torch::Tensor& pixels) {
   SHIRA_CHECK(ShapeError,
-              pixels.dim() == 4 && pixels.size(1) == config.in_channels &&
-                  pixels.size(2) >= config.factor() && pixels.size(3) >= config.factor(),
+              pixels.dim() == 4 && pixels.size(1) == config.in_channels && pixels.numel() > 0,
               "[AutoencoderKl::encode] got pixels ", pixels.sizes(), ", expected (B, ",
-              config.in_channels, ", H, W) with sides of at least ", config.factor(), ".");
+              config.in_channels, ", H, W).");
   const TileSizes sizes{config.sample_size, config.sample_size / config.factor()};
   const auto part = [this](const torch::Tensor& tile) { return encode_tile(tile); };
   const torch::Tensor moments =
@@ -212,9 +219,11 @@ LatentDistribution AutoencoderKlImpl::encode(const torch::Tensor& pixels) {
 }
 
 torch::Tensor AutoencoderKlImpl::decode(const torch::Tensor& latents) {
-  SHIRA_CHECK(ShapeError, latents.dim() == 4 && latents.size(1) == config.latent_channels,
-              "[AutoencoderKl::decode] got latents ", latents.sizes(), ", expected (B, ",
-              config.latent_channels, ", h, w).");
+  SHIRA_CHECK(
+      ShapeError,
+      latents.dim() == 4 && latents.size(1) == config.latent_channels && latents.numel() > 0,
+      "[AutoencoderKl::decode] got latents ", latents.sizes(), ", expected (B, ",
+      config.latent_channels, ", h, w).");
   const TileSizes sizes{config.sample_size / config.factor(), config.sample_size};
   const auto part = [this](const torch::Tensor& tile) { return decode_tile(tile); };
   return one_by_one(latents.to(parameters().front().options()), [&](const torch::Tensor& picture) {

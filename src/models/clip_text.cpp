@@ -13,6 +13,7 @@
 namespace shira {
 namespace {
 
+constexpr std::int64_t kMaxClipLayers = 256;  // what a file may make us build is bounded
 constexpr const char* kTokenTable = "embeddings.token_embedding.weight";
 
 /// The prefix of the names, and the dtype of the weights.
@@ -50,10 +51,13 @@ ClipTextConfig read_clip_text_config(const std::filesystem::path& directory) {
   config.hidden_size = reader.get_size("hidden_size", config.hidden_size);
   config.intermediate_size = reader.get_size("intermediate_size", config.intermediate_size);
   config.num_hidden_layers = reader.get_size("num_hidden_layers", config.num_hidden_layers);
+  reader.expect(config.num_hidden_layers <= kMaxClipLayers, "num_hidden_layers",
+                "expected at most 256");
   config.num_attention_heads = reader.get_size("num_attention_heads", config.num_attention_heads);
   config.max_position_embeddings =
       reader.get_size("max_position_embeddings", config.max_position_embeddings);
   config.layer_norm_eps = reader.get<double>("layer_norm_eps", config.layer_norm_eps);
+  reader.expect(config.layer_norm_eps >= 0.0, "layer_norm_eps", "expected a number of at least 0");
   config.eos_token_id = reader.get<std::int64_t>("eos_token_id", config.eos_token_id);
   if (has_projection(reader)) config.projection_dim = reader.get_size("projection_dim", 512);
   const auto activation = reader.get<std::string>("hidden_act", "quick_gelu");

@@ -7,11 +7,16 @@
 #include <shira/models/autoencoder_kl.h>
 #include <shira/sparse/tensor_file.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
 namespace shira {
 namespace {
+
+// Far above every known model; what a file may make us build is bounded.
+constexpr std::size_t kMaxLevels = 16;
+constexpr std::int64_t kMaxResnetsOfLevel = 16;
 
 /// Names of the attention's parts, and what files of 2022 call them.
 constexpr std::array<std::pair<const char*, const char*>, 4> kOldNames = {
@@ -45,28 +50,33 @@ void check_types(detail::JsonConfig& reader, const char* key, const char* expect
 }
 
 void read_channels(detail::JsonConfig& reader, AutoencoderKlConfig& config) {
-  if (!reader.has("block_out_channels")) return;
-  const nlohmann::json& channels = reader.at("block_out_channels");
-  const bool is_list = channels.is_array() && !channels.empty() && channels.size() <= 16;
-  reader.expect(is_list, "block_out_channels", "expected a list of sizes");
-  if (!is_list) return;
-  config.block_out_channels.clear();
-  for (const nlohmann::json& width : channels) {
-    const std::int64_t size = width.is_number_integer() ? width.get<std::int64_t>() : 0;
-    const bool fits = size >= 1 && size <= (1 << 20) && size % config.norm_num_groups == 0;
-    reader.expect(fits, "block_out_channels", "expected multiples of norm_num_groups");
-    config.block_out_channels.push_back(fits ? size : config.norm_num_groups);
+  if (reader.has("block_out_channels")) {
+    const nlohmann::json& channels = reader.at("block_out_channels");
+    const bool is_list = channels.is_array() && !channels.empty() && channels.size() <= kMaxLevels;
+    reader.expect(is_list, "block_out_channels", "expected a list of sizes");
+    if (!is_list) return;
+    config.block_out_channels.clear();
+    for (const nlohmann::json& width : channels) {
+      config.block_out_channels.push_back(width.is_number_integer() ? width.get<std::int64_t>()
+                                                                    : 0);
+    }
   }
+  const bool fit = std::ranges::all_of(config.block_out_channels, [&](std::int64_t width) {
+    return width >= 1 && width <= (1 << 20) && width % config.norm_num_groups == 0;
+  });
+  reader.expect(fit, "block_out_channels", "expected multiples of norm_num_groups");
 }
 
 /// One number, or the first of two.
 std::int64_t read_sample_size(detail::JsonConfig& reader, std::int64_t fallback) {
-  if (!reader.has("sample_size")) return fallback;
-  const nlohmann::json& size = reader.at("sample_size");
-  if (!size.is_array()) return reader.get_size("sample_size", fallback);
-  const bool is_pair = !size.empty() && size[0].is_number_integer();
-  reader.expect(is_pair, "sample_size", "expected a size");
-  return is_pair ? size[0].get<std::int64_t>() : fallback;
+  if (!reader.has("sample_size") || !reader.at("sample_size").is_array()) {
+    return reader.get_size("sample_size", fallback);
+  }
+  const nlohmann::json& sizes = reader.at("sample_size");
+  const bool is_given = !sizes.empty() && sizes[0].is_number_integer();
+  const std::int64_t size = is_given ? sizes[0].get<std::int64_t>() : 0;
+  reader.expect(size >= 1 && size <= (1 << 24), "sample_size", "expected sizes from 1 to 2^24");
+  return size;
 }
 
 }  // namespace
@@ -81,6 +91,8 @@ AutoencoderKlConfig read_autoencoder_kl_config(const std::filesystem::path& dire
   config.out_channels = reader.get_size("out_channels", config.out_channels);
   config.latent_channels = reader.get_size("latent_channels", config.latent_channels);
   config.layers_per_block = reader.get_size("layers_per_block", config.layers_per_block);
+  reader.expect(config.layers_per_block <= kMaxResnetsOfLevel, "layers_per_block",
+                "expected at most 16");
   config.norm_num_groups = reader.get_size("norm_num_groups", config.norm_num_groups);
   read_channels(reader, config);
   check_types(reader, "down_block_types", "DownEncoderBlock2D", config.block_out_channels.size());

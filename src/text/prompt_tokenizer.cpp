@@ -3,7 +3,6 @@
 
 #include <shira/base/error.h>
 #include <shira/base/logging.h>
-#include <shira/io/atomic_file.h>
 #include <shira/text/prompt_tokenizer.h>
 
 #include <nlohmann/json.hpp>
@@ -14,44 +13,48 @@ namespace shira {
 namespace {
 
 namespace fs = std::filesystem;
+using nlohmann::json;
 
-nlohmann::json settings_of(const fs::path& file) {
-  if (!fs::exists(file)) return nlohmann::json::object();
-  auto settings = nlohmann::json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
-  SHIRA_CHECK(IoError, settings.is_object(), file.string(), ": not a JSON object.");
-  return settings;
+std::string pad_token(const json& settings) {
+  const std::string token = special_token(settings, "pad_token");
+  return token.empty() ? "<|endoftext|>" : token;  // as transformers' CLIPTokenizer has it
 }
 
-/// As transformers fills up the settings: tokenizer_config.json first.
-std::string pad_token(const fs::path& directory) {
-  for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
-    std::string token = special_token(settings_of(directory / name), "pad_token");
-    if (!token.empty()) return token;
-  }
-  return "<|endoftext|>";
-}
-
-std::int64_t row_length(const fs::path& directory, std::int64_t positions) {
-  const auto settings = settings_of(directory / "tokenizer_config.json");
+std::int64_t row_length(const fs::path& directory, const json& settings, std::int64_t positions) {
   const auto length = settings.find("model_max_length");
   const bool is_given = length != settings.end() && length->is_number();
-  const double given = is_given ? length->get<double>() : static_cast<double>(positions);
-  SHIRA_CHECK(IoError, given >= 2.0, (directory / "tokenizer_config.json").string(),
-              ": model_max_length is ", given, ", expected at least 2: BOS and EOS.");
-  return given < static_cast<double>(positions) ? static_cast<std::int64_t>(given) : positions;
+  const auto limit = static_cast<double>(positions);
+  const double shorter = is_given ? std::min(length->get<double>(), limit) : limit;
+  SHIRA_CHECK(IoError, shorter >= 2.0, directory.string(), ": rows of ", shorter,
+              " tokens (the smaller of model_max_length in tokenizer_config.json and of the text "
+              "encoder's positions), expected at least 2: BOS and EOS.");
+  return static_cast<std::int64_t>(shorter);
+}
+
+/// The ids as text; CLIP's pieces at the end of a word say so.
+std::string text_of(const Tokenizer& tokenizer, const TokenIds& ids) {
+  constexpr std::string_view kEndOfWord = "</w>";
+  std::string text = tokenizer.decode(ids);
+  for (std::size_t at = text.find(kEndOfWord); at != std::string::npos;
+       at = text.find(kEndOfWord, at)) {
+    text.replace(at, kEndOfWord.size(), at + kEndOfWord.size() < text.size() ? " " : "");
+  }
+  return text;
 }
 
 }  // namespace
 
 PromptTokenizer::PromptTokenizer(const fs::path& directory, std::int64_t positions)
-    : tokenizer_(directory),
-      length_(row_length(directory, positions)),
-      pad_(tokenizer_.id_of(pad_token(directory))) {
+    : tokenizer_(directory) {
+  const json settings = read_tokenizer_settings(directory);
+  const std::string pad = pad_token(settings);
+  length_ = row_length(directory, settings, positions);
+  pad_ = tokenizer_.id_of(pad);
   SHIRA_CHECK(IoError, tokenizer_.bos_id() >= 0 && tokenizer_.eos_id() >= 0 && pad_ >= 0,
               directory.string(), ": the tokenizer lacks ",
-              tokenizer_.bos_id() < 0   ? "bos_token"
-              : tokenizer_.eos_id() < 0 ? "eos_token"
-                                        : "pad_token",
+              tokenizer_.bos_id() < 0   ? "a bos_token"
+              : tokenizer_.eos_id() < 0 ? "an eos_token"
+                                        : "its pad_token '" + pad + "'",
               ". Is it the tokenizer of a text encoder (CLIP)?");
 }
 
@@ -62,7 +65,7 @@ TokenIds PromptTokenizer::encode(const std::string& prompt) const {
     const auto end = ids.begin() + static_cast<std::ptrdiff_t>(room);
     log_warning(detail::concat(
         "a prompt is longer than the text encoder's ", length_,
-        " tokens; this part of it is left out: ", tokenizer_.decode({end, ids.end()})));
+        " tokens; this part of it is left out: ", text_of(tokenizer_, {end, ids.end()})));
     ids.resize(room);
   }
   ids.insert(ids.begin(), tokenizer_.bos_id());

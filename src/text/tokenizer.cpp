@@ -62,9 +62,7 @@ struct Tokenizer::Model {
 };
 
 Tokenizer::Tokenizer(const std::filesystem::path& directory) : model_(std::make_unique<Model>()) {
-  const auto settings_file = directory / "tokenizer_config.json";
-  const json settings =
-      std::filesystem::exists(settings_file) ? read_object(settings_file) : json::object();
+  const json settings = read_tokenizer_settings(directory);
   model_->backend = load_backend(directory, settings);
   const TokenizerBackend& backend = *model_->backend;
   const auto id = [&](const char* key, std::int64_t otherwise) {

@@ -4,6 +4,7 @@
 #include "utf8.h"
 
 #include <shira/base/error.h>
+#include <shira/io/atomic_file.h>
 
 #include <map>
 #include <set>
@@ -13,6 +14,8 @@ namespace shira {
 namespace {
 
 using nlohmann::json;
+
+constexpr const char* kTokenKeys[] = {"bos_token", "eos_token", "unk_token", "pad_token"};
 
 constexpr const char* kClip = R"json({
   "normalizer": {"type": "Sequence", "normalizers": [
@@ -42,6 +45,13 @@ constexpr const char* kQwen2 = R"json({
   "decoder": {"type": "ByteLevel"},
   "model": {"type": "BPE"}
 })json";
+
+json read_object_or_nothing(const std::filesystem::path& file) {
+  if (!std::filesystem::exists(file)) return json::object();
+  json object = json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
+  SHIRA_CHECK(IoError, object.is_object(), file.string(), ": not a JSON object.");
+  return object;
+}
 
 json pipeline_of(const std::filesystem::path& directory, const json& settings) {
   static const std::map<std::string, const char*> table = {
@@ -84,7 +94,7 @@ json added_tokens_of(const json& vocabulary, const json& settings) {
       tokens.push_back(std::move(copy));
     }
   }
-  for (const char* key : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
+  for (const char* key : kTokenKeys) {
     const std::string content = special_token(settings, key);
     if (content.empty() || !vocabulary.contains(content) || !seen.insert(content).second) continue;
     json token = settings[key].is_object() ? settings[key] : json::object();
@@ -116,6 +126,16 @@ std::string special_token(const json& settings, const char* key) {
     return (*found)["content"].get<std::string>();
   }
   return found->is_string() ? found->get<std::string>() : "";
+}
+
+json read_tokenizer_settings(const std::filesystem::path& directory) {
+  json settings = read_object_or_nothing(directory / "tokenizer_config.json");
+  if (settings.contains("added_tokens_decoder")) return settings;
+  const json map = read_object_or_nothing(directory / "special_tokens_map.json");
+  for (const char* key : kTokenKeys) {
+    if (!special_token(map, key).empty()) settings[key] = map[key];
+  }
+  return settings;
 }
 
 json read_vocabulary_files(const std::filesystem::path& directory, const json& settings) {

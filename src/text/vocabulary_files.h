@@ -7,6 +7,11 @@
 
 namespace shira {
 
+/// tokenizer_config.json, an empty object where there is none; BOS, EOS, padding and unknown token
+/// of special_tokens_map.json count first where transformers reads it (the settings do not list all
+/// added tokens, as those of today do).
+nlohmann::json read_tokenizer_settings(const std::filesystem::path& directory);
+
 /// The tokenizer.json that transformers makes of them, by the class that `settings` (the
 /// tokenizer_config.json) names. IoError lists the classes that are supported.
 nlohmann::json read_vocabulary_files(const std::filesystem::path& directory,

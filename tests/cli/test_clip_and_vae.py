@@ -81,9 +81,9 @@ def make_clip(directory, projection=False, **changes):
 
 
 def clip_ids():
-    ids = torch.randint(0, 48, (3, 11), generator=torch.Generator().manual_seed(1))
+    ids = torch.randint(0, 48, (4, 11), generator=torch.Generator().manual_seed(1))
     ids[:, 0] = 48
-    for row, end in enumerate((4, 10, 1)):
+    for row, end in enumerate((4, 10, 1, 11)):  # the last one has no EOS
         ids[row, end:] = 49
     return ids
 
@@ -114,7 +114,7 @@ def clip_reference(model, ids, weights):
 )
 def test_clip_equals_transformers(changes, tmp_path):
     model = make_clip(tmp_path / "clip", **changes)
-    weights = torch.randn(3, 11, 24)
+    weights = torch.randn(4, 11, 24)
     ids = clip_ids()
     ours = run_component(
         "clip", tmp_path / "clip", {"input_ids": ids, "weights": weights}, tmp_path
@@ -125,9 +125,18 @@ def test_clip_equals_transformers(changes, tmp_path):
     assert_close(run_component("clip", tmp_path / "clip", checkpointed, tmp_path), reference)
 
 
+def test_rows_shorter_than_the_positions(tmp_path):
+    model = make_clip(tmp_path / "clip")
+    ids, weights = clip_ids()[:, :7].contiguous(), torch.randn(4, 7, 24)
+    ours = run_component(
+        "clip", tmp_path / "clip", {"input_ids": ids, "weights": weights}, tmp_path
+    )
+    assert_close(ours, clip_reference(model, ids, weights))
+
+
 def test_clip_files_with_and_without_the_prefix_and_with_position_ids(tmp_path):
     model = make_clip(tmp_path / "clip")
-    weights = torch.randn(3, 11, 24)
+    weights = torch.randn(4, 11, 24)
     reference = clip_reference(model, clip_ids(), weights)
     path = tmp_path / "clip" / "model.safetensors"
     tensors = {"text_model." + name: tensor for name, tensor in load_file(path).items()}
@@ -143,7 +152,7 @@ def test_a_half_precision_file_of_the_fp16_variant(tmp_path):
     model = make_clip(tmp_path / "clip")
     model.half().save_pretrained(tmp_path / "clip", variant="fp16")
     (tmp_path / "clip" / "model.safetensors").unlink()
-    weights = torch.randn(3, 11, 24)
+    weights = torch.randn(4, 11, 24)
     ours = run_component(
         "clip", tmp_path / "clip", {"input_ids": clip_ids(), "weights": weights}, tmp_path
     )
@@ -159,6 +168,8 @@ def test_a_half_precision_file_of_the_fp16_variant(tmp_path):
         ({"num_hidden_layers": 4}, ["layers.3.mlp.fc1.weight: missing"]),
         ({"num_hidden_layers": 2}, ["layers.2.mlp.fc1.weight: unexpected"]),
         ({"model_type": "bert"}, ["model_type", "clip_text_model"]),
+        ({"num_hidden_layers": 1 << 20}, ["num_hidden_layers", "at most 256"]),
+        ({"layer_norm_eps": -1e-5}, ["layer_norm_eps", "at least 0"]),
     ],
     ids=str,
 )
@@ -168,7 +179,7 @@ def test_what_does_not_fit_is_named(change, words, tmp_path):
     if change.get("hidden_size") == 25:
         change = change | {"num_attention_heads": 5}
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    inputs = {"input_ids": clip_ids(), "weights": torch.randn(3, 11, 24)}
+    inputs = {"input_ids": clip_ids(), "weights": torch.randn(4, 11, 24)}
     error = run_component("clip", tmp_path / "clip", inputs, tmp_path, check=False)
     assert all(word in error for word in words), error
 
@@ -204,13 +215,22 @@ def make_vae(directory, **changes):
     return model
 
 
+def vae_inputs(count, size, latent, channels=4):
+    return {
+        "pixels": torch.rand(count, 3, *size) * 2 - 1,
+        "latents": torch.randn(count, channels, *latent),
+        "noise": torch.randn(count, channels, size[0] // 4, size[1] // 4),
+    }
+
+
 @torch.no_grad()
-def vae_reference(model, pixels, latents):
-    moments = model.encode(pixels).latent_dist
+def vae_reference(model, inputs):
+    moments = model.encode(inputs["pixels"]).latent_dist
     return {
         "mean": moments.mean,
         "logvar": moments.logvar,
-        "decoded": model.decode(latents).sample,
+        "sampled": moments.mean + moments.std * inputs["noise"],
+        "decoded": model.decode(inputs["latents"]).sample,
     }
 
 
@@ -227,24 +247,70 @@ def vae_reference(model, pixels, latents):
 )
 def test_vae_equals_diffusers(changes, size, latent, tmp_path):
     model = make_vae(tmp_path / "vae", **changes)
-    pixels = torch.rand(2, 3, *size) * 2 - 1
-    latents = torch.randn(2, changes.get("latent_channels", 4), *latent)
-    ours = run_component(
-        "vae", tmp_path / "vae", {"pixels": pixels, "latents": latents}, tmp_path
-    )
-    assert_close(ours, vae_reference(model, pixels, latents))
+    inputs = vae_inputs(2, size, latent, changes.get("latent_channels", 4))
+    ours = run_component("vae", tmp_path / "vae", inputs, tmp_path)
+    assert_close(ours, vae_reference(model, inputs))
 
 
-@pytest.mark.parametrize("size", [(16, 16), (44, 20), (64, 52)])
+def test_the_variance_is_bounded(tmp_path):
+    model = make_vae(tmp_path / "vae")
+    with torch.no_grad():
+        model.quant_conv.bias[4:] = torch.tensor([-100.0, 100.0, 0.0, 25.0])
+    model.save_pretrained(tmp_path / "vae")
+    inputs = vae_inputs(1, (16, 16), (4, 4))
+    ours = run_component("vae", tmp_path / "vae", inputs, tmp_path)
+    assert ours["logvar"].min() == -30 and ours["logvar"].max() == 20
+    assert_close(ours, vae_reference(model, inputs))
+
+
+def test_a_half_precision_autoencoder_of_the_fp16_variant(tmp_path):
+    model = make_vae(tmp_path / "vae")
+    model.half().save_pretrained(tmp_path / "vae", variant="fp16")
+    (tmp_path / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    inputs = vae_inputs(1, (16, 16), (4, 4))
+    ours = run_component("vae", tmp_path / "vae", inputs, tmp_path)
+    assert_close(ours, vae_reference(model.float(), inputs))
+
+
+@pytest.mark.parametrize("size", [(16, 16), (44, 20), (64, 52), (12, 40)])
 def test_tiles_equal_those_of_diffusers(size, tmp_path):
     model = make_vae(tmp_path / "vae")
     model.enable_tiling()
-    pixels = torch.rand(2, 3, *size) * 2 - 1
-    latents = torch.randn(2, 4, size[0] // 4, size[1] // 4)
-    ours = run_component(
-        "vae_tiled", tmp_path / "vae", {"pixels": pixels, "latents": latents}, tmp_path
-    )
-    assert_close(ours, vae_reference(model, pixels, latents))
+    inputs = vae_inputs(2, size, (size[0] // 4, size[1] // 4))
+    ours = run_component("vae_tiled", tmp_path / "vae", inputs, tmp_path)
+    assert_close(ours, vae_reference(model, inputs))
+
+
+@pytest.mark.parametrize(
+    "sample_size, size, words",
+    [
+        (4, (16, 16), ["4 pixels", "too small to overlap"]),  # one latent a tile: diffusers fails too
+        (16, (16, 27), ["16 x 3 pixels", "multiples of 4"]),  # tiles begin at 0, 12 and 24
+    ],
+)
+def test_tiles_that_cannot_be_are_refused(sample_size, size, words, tmp_path):
+    make_vae(tmp_path / "vae", sample_size=sample_size)
+    inputs = vae_inputs(1, size, (4, 6))
+    error = run_component("vae_tiled", tmp_path / "vae", inputs, tmp_path, check=False)
+    assert all(word in error for word in words), error
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"pixels": torch.zeros(1, 4, 16, 16)}, ["encode", "[1, 4, 16, 16]", "(B, 3, H, W)"]),
+        ({"pixels": torch.zeros(3, 16, 16)}, ["encode", "[3, 16, 16]"]),
+        ({"pixels": torch.zeros(1, 3, 16, 2)}, ["encode", "16 x 2 pixels"]),
+        ({"pixels": torch.zeros(0, 3, 16, 16)}, ["encode", "[0, 3, 16, 16]"]),
+        ({"latents": torch.zeros(1, 3, 4, 4)}, ["decode", "[1, 3, 4, 4]", "(B, 4, h, w)"]),
+        ({"latents": torch.zeros(1, 4, 0, 4)}, ["decode", "[1, 4, 0, 4]"]),
+    ],
+)
+def test_pictures_that_do_not_fit(change, words, tmp_path):
+    make_vae(tmp_path / "vae")
+    inputs = vae_inputs(1, (16, 16), (4, 4)) | change
+    error = run_component("vae", tmp_path / "vae", inputs, tmp_path, check=False)
+    assert all(word in error for word in words), error
 
 
 def test_attention_names_of_2022(tmp_path):
@@ -258,9 +324,29 @@ def test_attention_names_of_2022(tmp_path):
         tensors[name] = tensor
     assert any("proj_attn" in name for name in tensors)
     save_file(tensors, path)
-    inputs = {"pixels": torch.rand(1, 3, 16, 16), "latents": torch.randn(1, 4, 4, 4)}
+    inputs = vae_inputs(1, (16, 16), (4, 4))
     ours = run_component("vae", tmp_path / "vae", inputs, tmp_path)
-    assert_close(ours, vae_reference(model, inputs["pixels"], inputs["latents"]))
+    assert_close(ours, vae_reference(model, inputs))
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        # the shape that the first release of the weights had, which diffusers' files never do
+        (lambda t, q: {q: t[q][:, :, None, None]}, ["to_q.weight: expected shape [24, 24]"]),
+        (lambda t, q: {q.replace("to_q", "query"): t[q].clone()}, ["query.weight: unexpected"]),
+        (lambda t, q: {q: t[q].int()}, ["to_q.weight: expected floating-point values"]),
+    ],
+    ids=["shape", "both names", "dtype"],
+)
+def test_weights_of_an_autoencoder_that_do_not_fit_are_named(change, words, tmp_path):
+    make_vae(tmp_path / "vae")
+    path = tmp_path / "vae" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    save_file(tensors | change(tensors, "decoder.mid_block.attentions.0.to_q.weight"), path)
+    inputs = vae_inputs(1, (16, 16), (4, 4))
+    error = run_component("vae", tmp_path / "vae", inputs, tmp_path, check=False)
+    assert all(word in error for word in words), error
 
 
 @pytest.mark.parametrize(
@@ -272,6 +358,9 @@ def test_attention_names_of_2022(tmp_path):
         ({"block_out_channels": [8, 16]}, ["one for each of block_out_channels"]),
         ({"layers_per_block": 2}, ["resnets.1.norm1.weight: missing"]),
         ({"_class_name": "AutoencoderTiny"}, ["only AutoencoderKL"]),
+        ({"layers_per_block": 1 << 20}, ["layers_per_block", "at most 16"]),
+        ({"norm_num_groups": 3}, ["block_out_channels", "multiples of norm_num_groups"]),
+        ({"sample_size": [-1, 3]}, ["sample_size", "from 1 to 2^24"]),
     ],
     ids=str,
 )
@@ -279,7 +368,7 @@ def test_an_autoencoder_that_does_not_fit_is_refused(change, words, tmp_path):
     make_vae(tmp_path / "vae")
     path = tmp_path / "vae" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    inputs = {"pixels": torch.rand(1, 3, 16, 16), "latents": torch.randn(1, 4, 4, 4)}
+    inputs = vae_inputs(1, (16, 16), (4, 4))
     error = run_component("vae", tmp_path / "vae", inputs, tmp_path, check=False)
     assert all(word in error for word in words), error
 

@@ -2,13 +2,15 @@
 // in float32, runs it on the tensors of the safetensors file INPUTS and writes what comes out.
 //   clip: input_ids, weights (B, T, D) -> last, penultimate, pooled, and grad.<parameter> of
 //         sum(penultimate * weights) + sum(pooled)
-//   vae: pixels, latents -> mean, logvar, decoded; vae_tiled: the same in tiles
+//   vae: pixels, latents, noise -> mean, logvar, sampled, decoded; vae_tiled: the same in tiles
 //   names KIND DIRECTORY OUT.json: the parameters that the config asks for, with their shapes
+//   prompts DIRECTORY POSITIONS OUT.json < JSON: a list of prompts as rows of ids
 #include <shira/io/safetensors.h>
 #include <shira/models/autoencoder_kl.h>
 #include <shira/models/clip_text.h>
 #include <shira/nn/parameters.h>
 #include <shira/sparse/tensor_file.h>
+#include <shira/text/prompt_tokenizer.h>
 
 #include <ATen/Functions.h>
 
@@ -53,6 +55,7 @@ std::vector<NamedTensor> run_vae(const std::string& directory, const shira::Safe
   const auto encoded = model->encode(input(inputs, "pixels"));
   return {{"mean", encoded.mean.contiguous()},
           {"logvar", encoded.logvar},
+          {"sampled", encoded.sample(input(inputs, "noise"))},
           {"decoded", model->decode(input(inputs, "latents"))}};
 }
 
@@ -70,6 +73,16 @@ void write_names(const std::string& kind, const std::string& directory, const st
   std::ofstream(out) << shapes;
 }
 
+void write_prompts(const std::string& directory, const std::string& positions,
+                   const std::string& out) {
+  const shira::PromptTokenizer tokenizer(directory, std::stoll(positions));
+  nlohmann::json rows = nlohmann::json::array();
+  for (const nlohmann::json& prompt : nlohmann::json::parse(std::cin)) {
+    rows.push_back(tokenizer.encode(prompt));
+  }
+  std::ofstream(out) << rows;
+}
+
 std::vector<NamedTensor> run(const std::string& kind, const std::string& directory,
                              const shira::SafetensorsFile& inputs) {
   if (kind == "clip") return run_clip(directory, inputs);
@@ -85,6 +98,8 @@ int main(int argc, char** argv) {
     const std::string kind = argv[1];
     if (kind == "names") {
       write_names(argv[2], argv[3], argv[4]);
+    } else if (kind == "prompts") {
+      write_prompts(argv[2], argv[3], argv[4]);
     } else {
       shira::save_tensors(argv[4], run(kind, argv[2], shira::SafetensorsFile(argv[3])));
     }

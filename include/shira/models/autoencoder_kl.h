@@ -44,7 +44,7 @@ struct AutoencoderKlConfig {
 SHIRA_API AutoencoderKlConfig read_autoencoder_kl_config(const std::filesystem::path& directory);
 
 /// What a picture is encoded to: a normal distribution of each latent value.
-struct LatentDistribution {
+struct SHIRA_API LatentDistribution {
   torch::Tensor mean;    // (B, latent_channels, h, w)
   torch::Tensor logvar;  // between -30 and 20
 
@@ -105,7 +105,8 @@ class SHIRA_API AutoencoderKlImpl : public torch::nn::Module {
 
   at::Device device() const;
   /// `pixels` (B, in_channels, H, W) between -1 and 1, on any device and of any floating dtype;
-  /// H and W at least factor(). One picture after another: memory does not grow with B.
+  /// H and W at least factor(); what is over a multiple of it is cut. One picture after another:
+  /// memory does not grow with B. ShapeError also for a last tile smaller than factor().
   LatentDistribution encode(const torch::Tensor& pixels);
   /// `latents` (B, latent_channels, h, w), not scaled -> (B, out_channels, H, W), about -1 to 1.
   torch::Tensor decode(const torch::Tensor& latents);
@@ -115,7 +116,8 @@ class SHIRA_API AutoencoderKlImpl : public torch::nn::Module {
   std::shared_ptr<VaeDecoder> decoder;
   nn::Conv2d quant_conv{nullptr}, post_quant_conv{nullptr};  // null where the config has none
   /// Pictures larger than sample_size go through in overlapping tiles, blended, as diffusers'
-  /// enable_tiling does: memory does not grow with their size.
+  /// enable_tiling does: memory does not grow with their size. ShapeError where tiles of that size
+  /// are a single latent, which cannot overlap.
   bool tiling = false;
 
  private:
