@@ -9,7 +9,7 @@
 namespace shira {
 namespace {
 
-constexpr double kMostPixels = 178956970.0;
+constexpr std::int64_t kMostPixels = 178956970;
 constexpr std::size_t kMostBytes = std::size_t{1} << 30;  // stb counts in int
 
 bool begins_with(std::span<const std::uint8_t> bytes, std::string_view start, std::size_t at = 0) {
@@ -54,8 +54,10 @@ int hex_digit(char letter) {
 namespace detail {
 
 void check_image_size(double width, double height) {
-  SHIRA_CHECK(IoError, width >= 1 && height >= 1 && width * height <= kMostPixels, "it claims ",
-              width, " x ", height, " pixels; expected 1 to ", kMostPixels, " of them");
+  const bool is_allowed =
+      width >= 1 && height >= 1 && width * height <= static_cast<double>(kMostPixels);
+  SHIRA_CHECK(IoError, is_allowed, "it claims ", width, " x ", height, " pixels; expected 1 to ",
+              kMostPixels, " of them");
 }
 
 }  // namespace detail
