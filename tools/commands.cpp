@@ -52,8 +52,8 @@ void ModelFlags::add_to(CLI::App& command, bool with_dtype) {
                   "HuggingFace checkpoint directory, or org/name in the local HuggingFace cache")
       ->required();
   command.add_option("--adapter", adapters,
-                     "Adapter directory (ours or PEFT's), optionally with a scale: DIR@0.5; may "
-                     "be repeated");
+                     "Adapter directory (ours, PEFT's or diffusers') or LoRA file (.safetensors), "
+                     "optionally with a scale: DIR@0.5; may be repeated");
   if (with_dtype) {
     command
         .add_option("--base_dtype", base_dtype,

@@ -37,7 +37,7 @@ void check_flags(const ConvertFlags& flags, AdapterLayout from) {
                            : from == AdapterLayout::kPeftShira && flags.to == "peft";
   SHIRA_CHECK(ConfigError, !is_done, flags.directory, " is in the layout --to ", flags.to,
               " already.");
-  const bool is_lora = from == AdapterLayout::kPeftLora;
+  const bool is_lora = is_lora_layout(from);
   SHIRA_CHECK(ConfigError, is_lora == flags.density.has_value(), flags.directory, " is ",
               layout_name(from),
               is_lora ? ": give --density, the share of each tensor to keep."
@@ -53,7 +53,7 @@ void check_flags(const ConvertFlags& flags, AdapterLayout from) {
 /// The adapter as what is to be written; a projection's errors go into `report`.
 SparseAdapter load_converted(const ConvertFlags& flags, AdapterLayout from, const BaseTensors& base,
                              Json& report) {
-  if (from == AdapterLayout::kPeftLora) {
+  if (is_lora_layout(from)) {
     LoraProjection projection = project_lora(
         load_any_adapter(flags.directory, [&] { return base; }).lora, base, *flags.density);
     report["relative_error"] = projection.error;

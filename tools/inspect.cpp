@@ -5,6 +5,7 @@
 #include <shira/base/error.h>
 #include <shira/io/adapter_layout.h>
 #include <shira/io/checkpoint_files.h>
+#include <shira/io/diffusers_lora_file.h>
 #include <shira/sparse/lora_adapter.h>
 #include <shira/sparse/sparse_adapter.h>
 #include <shira/sparse/tensor_file.h>
@@ -57,9 +58,16 @@ Json describe_adapter(const std::filesystem::path& directory) {
           {"tensors", tensors}};
 }
 
-/// A LoRA or DoRA adapter of PEFT.
-Json describe_lora(const std::filesystem::path& directory) {
-  const LoraAdapter adapter = load_lora_adapter(directory);
+/// The file that holds a LoRA adapter's factors.
+std::filesystem::path lora_tensors_path(const std::filesystem::path& path) {
+  if (!std::filesystem::is_directory(path)) return path;
+  const bool is_diffusers = adapter_layout(path) == AdapterLayout::kDiffusersLora;
+  return path / (is_diffusers ? kDiffusersLoraName : "adapter_model.safetensors");
+}
+
+/// A LoRA or DoRA adapter of PEFT or diffusers.
+Json describe_lora(const std::filesystem::path& path) {
+  const LoraAdapter adapter = load_lora_adapter(path);
   Json tensors = Json::array();
   std::int64_t parameters = 0;
   bool is_dora = false;
@@ -74,7 +82,7 @@ Json describe_lora(const std::filesystem::path& directory) {
   return {{"kind", is_dora ? "dora" : "lora"},
           {"base_model", adapter.base_model},
           {"parameters", parameters},
-          {"bytes", std::filesystem::file_size(directory / "adapter_model.safetensors")},
+          {"bytes", std::filesystem::file_size(lora_tensors_path(path))},
           {"tensors", tensors}};
 }
 
@@ -93,12 +101,12 @@ Json describe_checkpoint(const std::filesystem::path& directory) {
       {"kind", "checkpoint"}, {"parameters", parameters}, {"bytes", bytes}, {"tensors", tensors}};
 }
 
-Json describe(const std::filesystem::path& directory) {
-  if (!std::filesystem::exists(directory / "adapter_config.json")) {
-    return describe_checkpoint(directory);
-  }
-  const bool is_lora = adapter_layout(directory) == AdapterLayout::kPeftLora;
-  return is_lora ? describe_lora(directory) : describe_adapter(directory);
+Json describe(const std::filesystem::path& path) {
+  const bool is_adapter = std::filesystem::is_regular_file(path) ||
+                          std::filesystem::exists(path / "adapter_config.json") ||
+                          std::filesystem::exists(path / kDiffusersLoraName);
+  if (!is_adapter) return describe_checkpoint(path);
+  return is_lora_layout(adapter_layout(path)) ? describe_lora(path) : describe_adapter(path);
 }
 
 /// One "key: value" a line, then a line a tensor.
@@ -135,8 +143,9 @@ void add_inspect(CLI::App& app, int&) {
   CLI::App* command = app.add_subcommand(
       "inspect", "Describe an adapter or a checkpoint directory, or compare two adapters");
   command
-      ->add_option("directory", flags->first,
-                   "Checkpoint or adapter directory (ours or PEFT's LoRA)")
+      ->add_option(
+          "directory", flags->first,
+          "Checkpoint or adapter directory (ours, PEFT's LoRA or diffusers'), or a LoRA file")
       ->required();
   CLI::Option* second = command->add_option(
       "other", flags->second, "Another adapter of the same model: overlap, distances, AWOM, AWOR");

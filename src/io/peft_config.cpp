@@ -135,13 +135,17 @@ PeftModules group_by_module(const SafetensorsFile& file,
   return modules;
 }
 
-void check_targets(const std::vector<std::string>& suffixes, const PeftModules& modules,
+void check_targets(const std::vector<std::string>& suffixes, const BaseModules& base,
                    const ParameterShapes& shapes) {
   constexpr std::string_view kWeight = ".weight";
+  const std::string prefix = base.component.empty() ? "" : base.component + ".";
+  std::set<std::string_view> adapted;
+  for (const auto& [module, name] : base.names) adapted.insert(name);
   for (const auto& [name, shape] : shapes) {
-    if (!name.ends_with(kWeight) || shape.size() != 2) continue;
+    if (!name.starts_with(prefix) || !name.ends_with(kWeight) || shape.size() != 2) continue;
     const std::string module = name.substr(0, name.size() - kWeight.size());
-    SHIRA_CHECK(IoError, modules.contains(module) || !is_target(module, suffixes),
+    SHIRA_CHECK(IoError,
+                adapted.contains(module) || !is_target(module.substr(prefix.size()), suffixes),
                 "has no tensors for ", quote(module),
                 ", which target_modules names: is the file complete, and the base the right one?");
   }

@@ -1,6 +1,8 @@
 // What the readers of PEFT's directories share: adapter_config.json and the names of tensors.
 #pragma once
 
+#include "adapted_modules.h"
+
 #include <shira/base/error.h>
 #include <shira/io/parameter_shapes.h>
 #include <shira/io/safetensors.h>
@@ -53,9 +55,9 @@ using PeftModules = std::map<std::string, std::map<std::string, TensorView, std:
 PeftModules group_by_module(const SafetensorsFile& file,
                             const std::vector<std::string_view>& roles);
 
-/// IoError for a linear layer of the base that target_modules names and that has no tensors: PEFT
-/// would leave it as it is, which is probably not what its user trained.
-void check_targets(const std::vector<std::string>& suffixes, const PeftModules& modules,
+/// IoError for a linear layer of the base (of its component) that target_modules names and that has
+/// no tensors: PEFT would leave it as it is, which is probably not what its user trained.
+void check_targets(const std::vector<std::string>& suffixes, const BaseModules& base,
                    const ParameterShapes& shapes);
 
 /// The tensor of a role; IoError when the module has none.

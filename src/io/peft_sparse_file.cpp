@@ -155,6 +155,7 @@ void check_count(std::int64_t count, const SparseConfig& config, const Shape& sh
   }
 }
 
+/// `name` is the file's own, without a pipeline's component.
 PeftSparseTensor read_sparse_tensor(const SafetensorsFile& file, const SparseConfig& config,
                                     const std::string& name,
                                     const detail::PeftModules::mapped_type& tensors,
@@ -174,6 +175,14 @@ PeftSparseTensor read_sparse_tensor(const SafetensorsFile& file, const SparseCon
   PeftSparseTensor tensor{name, shape, {}, {}};
   fill_sorted(std::move(entries), tensor);
   return tensor;
+}
+
+detail::BaseModules find_base_modules(const detail::PeftModules& modules,
+                                      const ParameterShapes& shapes,
+                                      const std::filesystem::path& directory) {
+  std::vector<detail::AdaptedModule> adapted;
+  for (const auto& [module, tensors] : modules) adapted.push_back({module});
+  return detail::find_modules(adapted, shapes, directory);
 }
 
 std::vector<std::string_view> roles_of(const SparseConfig& config) {
@@ -276,12 +285,14 @@ PeftSparseFile read_peft_sparse_file(const std::filesystem::path& directory,
   PeftSparseFile adapter{config.base_model, config.mask_type, {}};
   detail::with_place(file.path().string(), [&] {
     const detail::PeftModules modules = detail::group_by_module(file, roles_of(config));
-    detail::check_targets(config.target_suffixes, modules, shapes);
+    const detail::BaseModules base = find_base_modules(modules, shapes, directory);
+    detail::check_targets(config.target_suffixes, base, shapes);
     for (const auto& [module, tensors] : modules) {
-      const std::string name = module + ".weight";
+      const std::string name = base.names.at(module) + ".weight";
       detail::with_place(detail::quote(name), [&] {
         adapter.tensors.push_back(
-            read_sparse_tensor(file, config, name, tensors, shape_of(shapes, name)));
+            read_sparse_tensor(file, config, module + ".weight", tensors, shape_of(shapes, name)));
+        adapter.tensors.back().name = name;
       });
     }
   });

@@ -6,16 +6,13 @@
 
 namespace shira {
 
-ScaledAdapter load_any_adapter(const std::filesystem::path& directory, const BaseParameters& base,
+ScaledAdapter load_any_adapter(const std::filesystem::path& path, const BaseParameters& base,
                                double scale) {
-  switch (adapter_layout(directory)) {
-    case AdapterLayout::kShira: return {load_adapter(directory), scale};
-    case AdapterLayout::kPeftLora: {
-      const ParameterShapes shapes = detail::shapes_of(base());
-      return {load_lora_adapter(directory, &shapes), scale};
-    }
-    default: return {load_peft_adapter(directory, base()), scale};
-  }
+  const AdapterLayout layout = adapter_layout(path);
+  if (layout == AdapterLayout::kShira) return {load_adapter(path), scale};
+  if (!is_lora_layout(layout)) return {load_peft_adapter(path, base()), scale};
+  const ParameterShapes shapes = detail::shapes_of(base());
+  return {load_lora_adapter(path, &shapes), scale};
 }
 
 }  // namespace shira

@@ -2,6 +2,8 @@
 // _ConvNd.get_delta_weight) in their order and dtypes: PEFT holds adapters in float32 on 2-byte
 // bases, adds in float32 and rounds once.
 #include <shira/base/error.h>
+#include <shira/io/adapter_layout.h>
+#include <shira/io/diffusers_lora_file.h>
 #include <shira/io/peft_lora_file.h>
 #include <shira/sparse/lora_adapter.h>
 #include <shira/sparse/tensor_file.h>
@@ -97,11 +99,13 @@ std::vector<std::int64_t> weight_shape(const LoraTensor& lora) {
   return shape;
 }
 
-LoraAdapter load_lora_adapter(const std::filesystem::path& directory, const ParameterShapes* base) {
-  const PeftLoraFile file = read_peft_lora_file(directory, base);
+LoraAdapter load_lora_adapter(const std::filesystem::path& path, const ParameterShapes* base) {
+  const bool is_diffusers = adapter_layout(path) == AdapterLayout::kDiffusersLora;
+  const PeftLoraFile file =
+      is_diffusers ? read_diffusers_lora_file(path, base) : read_peft_lora_file(path, base);
   LoraAdapter adapter{{}, file.base_model, file.use_rslora};
   for (const PeftLoraTensor& tensor : file.tensors) {
-    const std::string place = directory.string() + ": " + tensor.name;
+    const std::string place = path.string() + ": " + tensor.name;
     LoraTensor lora{finite_factor(place, "lora_A", tensor.a),
                     finite_factor(place, "lora_B", tensor.b),
                     tensor.scaling,
@@ -135,6 +139,7 @@ void save_lora_adapter(const std::filesystem::path& directory, const LoraAdapter
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   SHIRA_CHECK(IoError, !error, directory.string(), ": cannot be made: ", error.message(), ".");
+  if (is_pipeline_lora(file)) return write_diffusers_lora_file(directory, file);
   write_peft_lora_file(directory, file, task_type);
 }
 

@@ -2,12 +2,17 @@
 #include "base_tensor.h"
 
 #include <shira/base/error.h>
+#include <shira/io/parameter_shapes.h>
 #include <shira/io/peft_sparse_file.h>
 #include <shira/sparse/peft_adapter.h>
 
 #include <ATen/Functions.h>
 
+#include <algorithm>
 #include <cstring>
+#include <map>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace shira {
@@ -52,6 +57,47 @@ void check_sparse(const SparseAdapter& adapter) {
               "checkpoint (shira merge).");
 }
 
+/// One directory of PEFT's: all tensors, or those of a pipeline's component by the names that its
+/// module gives them. transformers 5 has dropped "text_model." from CLIPTextModel, but not from
+/// CLIPTextModelWithProjection, Stable Diffusion XL's second text encoder.
+struct PeftPart {
+  std::string component;  // "" for all
+  std::vector<PeftSparseTensor> tensors;
+};
+
+std::string name_in_part(const std::string& name, const std::string& component) {
+  constexpr std::string_view kTextModel = "text_model.";
+  if (component.empty()) return name;
+  std::string own = name.substr(component.size() + 1);
+  if (component == "text_encoder" && own.starts_with(kTextModel)) own.erase(0, kTextModel.size());
+  return own;
+}
+
+/// Whether all items, by name, are parameters of a pipeline.
+template <typename Items>
+bool is_pipelines(const Items& items) {
+  return std::ranges::none_of(
+      items, [](const auto& item) { return pipeline_component(item.first).empty(); });
+}
+
+std::vector<PeftPart> parts_of(const SparseAdapter& deltas) {
+  const bool is_pipeline = is_pipelines(deltas.tensors);
+  std::vector<PeftPart> parts;
+  if (deltas.tensors.empty()) parts.emplace_back();
+  for (const auto& [name, tensor] : deltas.tensors) {  // sorted: a component's are together
+    const std::string component = is_pipeline ? pipeline_component(name) : "";
+    if (parts.empty() || parts.back().component != component) parts.push_back({component, {}});
+    parts.back().tensors.push_back(peft_tensor(name_in_part(name, component), tensor));
+  }
+  return parts;
+}
+
+void make_directory(const std::filesystem::path& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  SHIRA_CHECK(IoError, !error, directory.string(), ": cannot be made: ", error.message(), ".");
+}
+
 }  // namespace
 
 SparseAdapter load_peft_adapter(const std::filesystem::path& directory, const BaseTensors& base) {
@@ -69,9 +115,13 @@ SparseAdapter load_peft_adapter(const std::filesystem::path& directory, const Ba
 }
 
 void check_peft_can_hold(const MaskMap& masks) {
-  std::vector<PeftTarget> targets;
-  for (const auto& [name, mask] : masks) targets.push_back({name, mask.shape(), mask.nnz()});
-  peft_shira_r(targets);
+  const bool is_pipeline = is_pipelines(masks);
+  std::map<std::string, std::vector<PeftTarget>> targets;  // by component
+  for (const auto& [name, mask] : masks) {
+    targets[is_pipeline ? pipeline_component(name) : ""].push_back(
+        {name, mask.shape(), mask.nnz()});
+  }
+  for (const auto& [component, of_component] : targets) peft_shira_r(of_component);
 }
 
 void save_peft_adapter(const std::filesystem::path& directory, const SparseAdapter& adapter,
@@ -80,14 +130,13 @@ void save_peft_adapter(const std::filesystem::path& directory, const SparseAdapt
   check_sparse(adapter);
   const bool are_deltas = adapter.kind == ValueKind::kDeltas;
   const SparseAdapter deltas = are_deltas ? adapter : adapter_deltas(adapter, &base);
-  PeftSparseFile file{adapter.base_model, adapter.mask_type, {}};
-  for (const auto& [name, tensor] : deltas.tensors) {
-    file.tensors.push_back(peft_tensor(name, tensor));
+  check_peft_can_hold(deltas.masks());
+  for (PeftPart& part : parts_of(deltas)) {
+    const auto place = part.component.empty() ? directory : directory / part.component;
+    make_directory(place);
+    write_peft_shira_file(place, {adapter.base_model, adapter.mask_type, std::move(part.tensors)},
+                          task_type);
   }
-  std::error_code error;
-  std::filesystem::create_directories(directory, error);
-  SHIRA_CHECK(IoError, !error, directory.string(), ": cannot be made: ", error.message(), ".");
-  write_peft_shira_file(directory, file, task_type);
 }
 
 }  // namespace shira

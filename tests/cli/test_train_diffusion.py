@@ -386,8 +386,9 @@ def test_errors_of_pictures(pipelines, tmp_path):
     assert "3.png" in error and "PNG" in error and not (tmp_path / "out").exists()
     result = run_shira("train", write_run(tmp_path, base, on_corrupt_image="skip"))
     assert "3.png" in result.stderr
-    assert "no such" in failure_of("train", write_run(tmp_path, base, train_data_dir=str(tmp_path / "absent")))
+    keys = {"output_dir": str(tmp_path / "o"), "train_data_dir": str(tmp_path / "absent")}
+    assert "absent" in failure_of("train", write_run(tmp_path, base, **keys))
     error = failure_of("train", write_run(tmp_path, base, resolution=15, output_dir=str(tmp_path / "o")))
     assert "15" in error and "multiple" in error
-    error = failure_of("train", write_run(tmp_path, base, image_background="pink"))
+    error = failure_of("train", write_run(tmp_path, base, image_background="pink", output_dir=str(tmp_path / "o")))
     assert "pink" in error and "#rrggbb" in error

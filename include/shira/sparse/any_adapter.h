@@ -1,4 +1,4 @@
-// An adapter directory of whichever layout, ready to be resolved.
+// An adapter of whichever layout, ready to be resolved.
 #pragma once
 
 #include <shira/base/export.h>
@@ -12,10 +12,10 @@ namespace shira {
 
 using BaseParameters = std::function<BaseTensors()>;
 
-/// Reads ours, PEFT's SHiRA or Super-Tuning, or PEFT's LoRA or DoRA (io/adapter_layout.h). `base`
-/// is called for PEFT's layouts alone, and only shapes and dtypes of it are looked at. IoError as
-/// the reader of the layout has it.
-SHIRA_API ScaledAdapter load_any_adapter(const std::filesystem::path& directory,
+/// Reads ours, PEFT's SHiRA or Super-Tuning, or LoRA or DoRA of PEFT or diffusers, a directory or a
+/// .safetensors file (io/adapter_layout.h). `base` is called for all layouts but ours, and only
+/// shapes and dtypes of it are looked at. IoError as the reader of the layout has it.
+SHIRA_API ScaledAdapter load_any_adapter(const std::filesystem::path& path,
                                          const BaseParameters& base, double scale = 1.0);
 
 }  // namespace shira

@@ -31,14 +31,16 @@ struct LoraAdapter {
   double dropout = 0.0;                       // only written: for those who train on in PEFT
 };
 
-/// Reads PEFT's LoRA or DoRA directory into owned tensors. IoError as read_peft_lora_file, and for
-/// values that are not finite. With the base's shapes it is also checked that no target is missing.
-SHIRA_API LoraAdapter load_lora_adapter(const std::filesystem::path& directory,
+/// Reads PEFT's LoRA or DoRA directory, or a LoRA file of a diffusers pipeline
+/// (io/adapter_layout.h), into owned tensors. IoError as read_peft_lora_file and
+/// read_diffusers_lora_file, and for values that are not finite. With the base's shapes, which
+/// names may depend on, it is also checked that no target is missing.
+SHIRA_API LoraAdapter load_lora_adapter(const std::filesystem::path& path,
                                         const ParameterShapes* base = nullptr);
 
-/// Writes PEFT's LoRA or DoRA directory, made if absent, in float32; each file is replaced
-/// atomically. IoError where a value is not finite. `task_type` as PEFT spells it ("CAUSAL_LM"), or
-/// empty.
+/// Writes PEFT's LoRA or DoRA directory, made if absent, in float32; diffusers' where the tensors
+/// are a pipeline's ("unet...."). Each file is replaced atomically. IoError where a value is not
+/// finite. `task_type` as PEFT spells it ("CAUSAL_LM"), or empty.
 SHIRA_API void save_lora_adapter(const std::filesystem::path& directory, const LoraAdapter& adapter,
                                  const std::string& task_type = "");
 
