@@ -188,10 +188,12 @@ def make_unet() -> UNet2DConditionModel:
 
 
 def make_scheduler() -> DDIMScheduler:
+    """DDPM's noise. SD's own ends where 256 latents still show the background and mostly the place: only 14 % of its
+    noise levels leave the place to the caption, 38 % of these."""
     return DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
+        beta_start=0.0001,
+        beta_end=0.02,
+        beta_schedule="linear",
         clip_sample=False,
         set_alpha_to_one=False,
         steps_offset=1,
