@@ -6,6 +6,8 @@
 #include <shira/config/config_parser.h>
 #include <shira/data/data_loader.h>
 #include <shira/data/dataset.h>
+#include <shira/data/image_dataset.h>
+#include <shira/data/image_loader.h>
 #include <shira/methods/full_training.h>
 #include <shira/methods/hooked_shira.h>
 #include <shira/methods/lora.h>

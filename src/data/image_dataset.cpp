@@ -36,6 +36,11 @@ bool has_image_name(const fs::path& file) {
   return std::ranges::find(kExtensions, extension) != kExtensions.end();
 }
 
+bool is_there(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
 /// Sorted by name.
 std::vector<fs::path> image_files(const fs::path& directory) {
   std::error_code error;
@@ -122,7 +127,7 @@ std::vector<ImageSample> samples_of_texts(const fs::path& directory,
   for (const fs::path& file : files) {
     fs::path text = file;
     text.replace_extension(".txt");
-    if (!fs::exists(text)) {
+    if (!is_there(text)) {
       without.push_back(file);
       continue;
     }
@@ -220,7 +225,7 @@ OnCorruptImage parse_on_corrupt_image(const std::string& text) {
 
 std::vector<ImageSample> load_captioned_images(const fs::path& directory,
                                                OnCorruptImage on_corrupt) {
-  std::vector<ImageSample> samples = fs::exists(directory / kMetadata)
+  std::vector<ImageSample> samples = is_there(directory / kMetadata)
                                          ? samples_of_metadata(directory, image_files(directory))
                                          : samples_of_texts(directory, some_image_files(directory));
   return with_files(std::move(samples), directory, on_corrupt);
@@ -242,7 +247,7 @@ std::vector<ImageSample> load_prior_images(const fs::path& directory, const std:
 }
 
 std::int64_t count_image_files(const fs::path& directory) {
-  return fs::exists(directory) ? std::ssize(image_files(directory)) : 0;
+  return is_there(directory) ? std::ssize(image_files(directory)) : 0;
 }
 
 ImageSplit split_images(std::vector<ImageSample> samples, double val_set_size, std::uint64_t seed) {

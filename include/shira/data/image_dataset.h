@@ -14,7 +14,7 @@ namespace shira {
 /// A picture's file and what is said about it.
 struct ImageSample {
   std::filesystem::path file;
-  std::string caption;
+  std::string caption = {};
   bool is_prior = false;      // of the class: for prior preservation
   int width = 0;              // after its EXIF orientation
   int height = 0;             //
