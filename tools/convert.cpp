@@ -131,8 +131,12 @@ void add_convert(CLI::App& app, int&) {
       "convert",
       "Convert an adapter between our layout and PEFT's: PEFT SHiRA and Super-Tuning become new "
       "weights (shira), ours becomes PEFT SHiRA (peft), LoRA and DoRA are projected to their "
-      "largest changes");
-  command->add_option("directory", flags->directory, "Adapter directory")->required();
+      "largest changes. With a diffusers pipeline each component gets a PEFT directory of its own: "
+      "OUT/unet, OUT/text_encoder, ...");
+  command
+      ->add_option("directory", flags->directory,
+                   "Adapter directory, or a LoRA file of a diffusers pipeline (.safetensors)")
+      ->required();
   command->add_option("--to", flags->to, "Layout to write: shira or peft")
       ->required()
       ->check(CLI::IsMember({"shira", "peft"}));

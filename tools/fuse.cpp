@@ -68,7 +68,8 @@ void add_fuse(CLI::App& app, int&) {
       ->required();
   command
       ->add_option("adapters", flags->model.adapters,
-                   "Adapter directories (ours or PEFT's), optionally with a scale: DIR@0.5")
+                   "Adapter directories (ours, PEFT's or diffusers') or LoRA files (.safetensors), "
+                   "optionally with a scale: DIR@0.5")
       ->required();
   command->add_option("-o,--output", flags->output, "New adapter directory")->required();
   command->add_flag("--force", flags->model.force,

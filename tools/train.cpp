@@ -6,6 +6,7 @@
 #include <shira/base/logging.h>
 #include <shira/config/config_parser.h>
 #include <shira/io/atomic_file.h>
+#include <shira/io/diffusers_lora_file.h>
 #include <shira/io/directory_lock.h>
 #include <shira/io/hub_cache.h>
 #include <shira/tasks/causal_lm.h>

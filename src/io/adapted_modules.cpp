@@ -4,7 +4,9 @@
 
 #include <shira/base/error.h>
 
+#include <algorithm>
 #include <set>
+#include <utility>
 
 namespace shira::detail {
 namespace {
@@ -17,21 +19,34 @@ std::string other_text_name(const std::string& module) {
   return std::string(kTextModel) + module;
 }
 
-bool fits(const AdaptedModule& module, const std::string& name, const ParameterShapes& shapes) {
-  return module.shape.empty() || shapes.at(name + ".weight") == module.shape;
+/// The modules as one component has them, and what it does not have or has in another shape.
+struct Fit {
+  BaseModules base;
+  std::vector<std::string> problems;
+};
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text;
+  for (const std::int64_t size : shape) text += (text.empty() ? "" : ", ") + std::to_string(size);
+  return "(" + text + ")";
 }
 
-/// Nothing unless `component` has all modules, in the shapes that are known.
-std::optional<BaseModules> modules_of(const std::string& component,
-                                      const std::vector<AdaptedModule>& modules,
-                                      const ParameterShapes& shapes) {
-  BaseModules found{component, {}};
+Fit fit_of(const std::string& component, const std::vector<AdaptedModule>& modules,
+           const ParameterShapes& shapes) {
+  Fit fit{{component, {}}, {}};
   for (const AdaptedModule& module : modules) {
     const auto name = module_in_base(component, module.name, shapes);
-    if (!name || (!component.empty() && !fits(module, *name, shapes))) return std::nullopt;
-    found.names.emplace(module.name, *name);
+    fit.base.names.emplace(module.name, name.value_or(module.name));
+    if (!name) {
+      fit.problems.push_back(quote(module.name) + ": the base has no such layer");
+      continue;
+    }
+    const auto& shape = shapes.at(*name + ".weight");
+    if (component.empty() || module.shape.empty() || module.shape == shape) continue;
+    fit.problems.push_back(concat(quote(module.name), ": is for a weight of ",
+                                  shape_text(module.shape), ", the base's is ", shape_text(shape)));
   }
-  return found;
+  return fit;
 }
 
 std::string names_of(const std::vector<BaseModules>& found) {
@@ -64,20 +79,32 @@ std::optional<std::string> module_in_base(const std::string& component, const st
   return is_text && in_base(other) ? std::optional(other) : std::nullopt;
 }
 
+void check_fits(const std::vector<std::string>& problems) {
+  std::string list;
+  for (std::size_t i = 0; i < std::min<std::size_t>(problems.size(), 10); ++i) {
+    list += "\n  " + problems[i];
+  }
+  if (problems.size() > 10) list += concat("\n  and ", problems.size() - 10, " more");
+  SHIRA_CHECK(IoError, problems.empty(), "does not fit the base:", list,
+              "\nGive the base that the adapter was trained on.");
+}
+
 BaseModules find_modules(const std::vector<AdaptedModule>& modules, const ParameterShapes& shapes,
                          const std::filesystem::path& directory) {
-  if (auto as_they_are = modules_of("", modules, shapes)) return *as_they_are;
+  Fit closest = fit_of("", modules, shapes);
+  if (closest.problems.empty()) return closest.base;
   std::set<std::string> components;
   for (const auto& [name, shape] : shapes) components.insert(pipeline_component(name));
   components.erase("");
+  if (components.empty()) return closest.base;  // no pipeline: whoever looks a name up says so
   std::vector<BaseModules> found;
   for (const std::string& component : components) {
-    if (auto fitting = modules_of(component, modules, shapes)) found.push_back(*fitting);
+    Fit fit = fit_of(component, modules, shapes);
+    if (fit.problems.empty()) found.push_back(fit.base);
+    if (fit.problems.size() < closest.problems.size()) closest = std::move(fit);
   }
-  if (!found.empty()) return choose(std::move(found), directory);
-  BaseModules unknown;
-  for (const AdaptedModule& module : modules) unknown.names.emplace(module.name, module.name);
-  return unknown;
+  check_fits(closest.problems);
+  return choose(std::move(found), directory);
 }
 
 }  // namespace shira::detail

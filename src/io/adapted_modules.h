@@ -30,9 +30,13 @@ struct BaseModules {
 };
 
 /// Finds an adapter's modules in the base under their own names or, all of them, in one component
-/// of a pipeline. Where no component has them all they keep their names. IoError where several
-/// components do, unless one of them has the name of the adapter's directory.
+/// of a pipeline. IoError where no component has them all, listing what the closest one lacks, and
+/// where several have, unless one of them has the name of the adapter's directory. In a base that
+/// is no pipeline they keep their names, looked at or not.
 BaseModules find_modules(const std::vector<AdaptedModule>& modules, const ParameterShapes& shapes,
                          const std::filesystem::path& directory);
+
+/// IoError that lists what does not fit the base, unless there is nothing.
+void check_fits(const std::vector<std::string>& problems);
 
 }  // namespace shira::detail

@@ -2,11 +2,10 @@
 #include "adapted_modules.h"
 #include "float_values.h"
 #include "lora_config.h"
-#include "lora_keys.h"
+#include "lora_modules.h"
 #include "peft_config.h"
 #include "quote.h"
 #include "strict_json.h"
-#include "underscored_names.h"
 
 #include <shira/io/diffusers_lora_file.h>
 
@@ -21,35 +20,9 @@ using Shape = std::vector<std::int64_t>;
 
 constexpr const char* kMetadataName = "lora_adapter_metadata";
 
-/// A module's tensors by their role.
-struct LoraModule {
-  detail::LoraKey key;
-  std::map<detail::LoraRole, TensorView> tensors = {};
-
-  /// "unet.<module>", for people.
-  std::string name() const {
-    return key.component.empty() ? key.module : key.component + "." + key.module;
-  }
-};
-
-using LoraModules = std::map<std::string, LoraModule>;  // by name()
-
 using LoraConfigs = std::map<std::string, detail::LoraConfig>;  // by component
 
-// --- The file -----------------------------------------------------------------------------------
-
-LoraModules group_lora_tensors(const SafetensorsFile& file) {
-  LoraModules modules;
-  for (const std::string& name : file.names()) {
-    const LoraModule module{detail::parse_lora_key(name)};
-    LoraModule& group = modules.emplace(module.name(), module).first->second;
-    const bool is_new = group.tensors.emplace(module.key.role, file.view(name)).second;
-    SHIRA_CHECK(IoError, is_new, "tensor ", detail::quote(name), ": there is another one of ",
-                detail::quote(module.name()), " for the same purpose.");
-  }
-  SHIRA_CHECK(IoError, !modules.empty(), "holds no tensors.");
-  return modules;
-}
+// --- Settings -----------------------------------------------------------------------------------
 
 /// The settings of one component, whose keys begin with its name.
 ordered_json settings_of(const ordered_json& metadata, const std::string& component) {
@@ -62,7 +35,7 @@ ordered_json settings_of(const ordered_json& metadata, const std::string& compon
 }
 
 /// The header's settings of those components that have some.
-LoraConfigs read_lora_settings(const SafetensorsFile& file, const LoraModules& modules) {
+LoraConfigs read_lora_settings(const SafetensorsFile& file, const detail::LoraModules& modules) {
   const auto found = file.metadata().find(kMetadataName);
   if (found == file.metadata().end()) return {};
   return detail::with_place(kMetadataName, [&] {
@@ -78,71 +51,6 @@ LoraConfigs read_lora_settings(const SafetensorsFile& file, const LoraModules& m
     }
     return configs;
   });
-}
-
-// --- Names --------------------------------------------------------------------------------------
-
-/// What the base does not have, or has differently.
-using Problems = std::vector<std::string>;
-
-void check_none(const Problems& problems) {
-  std::string list;
-  for (std::size_t i = 0; i < std::min<std::size_t>(problems.size(), 10); ++i) {
-    list += "\n  " + problems[i];
-  }
-  if (problems.size() > 10) list += detail::concat("\n  and ", problems.size() - 10, " more");
-  SHIRA_CHECK(IoError, problems.empty(), "does not fit the base:", list,
-              "\nGive the pipeline that the adapter was trained on.");
-}
-
-/// The base's names of modules that do not say which component they are of, as
-/// UNet2DConditionModel.save_lora_adapter writes them.
-detail::BaseModules find_bare_modules(const LoraModules& modules, const ParameterShapes& shapes,
-                                      const std::filesystem::path& path) {
-  std::vector<detail::AdaptedModule> bare;
-  for (const auto& [name, module] : modules) {
-    if (module.key.component.empty()) bare.push_back({module.key.module});
-  }
-  return detail::find_modules(bare, shapes, path.parent_path());
-}
-
-/// The base's name of every module that it has.
-std::map<std::string, std::string> find_in_base(const LoraModules& modules,
-                                                const ParameterShapes& shapes,
-                                                const std::filesystem::path& path) {
-  const detail::BaseModules bare = find_bare_modules(modules, shapes, path);
-  detail::UnderscoredNames underscored(shapes);
-  std::map<std::string, std::string> names;
-  for (const auto& [name, module] : modules) {
-    const auto& [component, own_name, is_underscored, role] = module.key;
-    std::optional<std::string> found;
-    if (component.empty()) {
-      found = bare.names.at(own_name);
-    } else {
-      found = is_underscored ? underscored.find(component, own_name)
-                             : detail::module_in_base(component, own_name, shapes);
-    }
-    if (found && shapes.contains(*found + ".weight")) names.emplace(name, *found);
-  }
-  return names;
-}
-
-Problems naming_problems(const LoraModules& modules,
-                         const std::map<std::string, std::string>& names) {
-  Problems problems;
-  std::map<std::string, std::string> takers;  // by the base's name
-  for (const auto& [name, module] : modules) {
-    const auto found = names.find(name);
-    if (found == names.end()) {
-      problems.push_back(detail::quote(name) + ": the base has no such layer");
-      continue;
-    }
-    const auto [taker, is_new] = takers.emplace(found->second, name);
-    if (is_new) continue;
-    problems.push_back(detail::concat(detail::quote(name), " and ", detail::quote(taker->second),
-                                      " are both the base's ", found->second));
-  }
-  return problems;
 }
 
 // --- Tensors ------------------------------------------------------------------------------------
@@ -180,19 +88,19 @@ TensorView magnitude_of(TensorView scale, std::int64_t out, bool is_convolution)
   return scale;
 }
 
-std::optional<TensorView> find_role(const LoraModule& module, detail::LoraRole role) {
+std::optional<TensorView> find_role(const detail::LoraModule& module, detail::LoraRole role) {
   const auto found = module.tensors.find(role);
   return found == module.tensors.end() ? std::nullopt : std::optional(found->second);
 }
 
-TensorView factor_of(const LoraModule& module, detail::LoraRole role, const char* what) {
+TensorView factor_of(const detail::LoraModule& module, detail::LoraRole role, const char* what) {
   const auto found = find_role(module, role);
   SHIRA_CHECK(IoError, found.has_value(), "its ", what, " is missing.");
   return *found;
 }
 
 /// Of the base's shape where it is known.
-PeftLoraTensor read_factors(const LoraModule& module, const Shape* shape) {
+PeftLoraTensor read_factors(const detail::LoraModule& module, const Shape* shape) {
   PeftLoraTensor tensor{module.name() + ".weight",
                         factor_of(module, detail::LoraRole::kDown, "lora_A (down)"),
                         factor_of(module, detail::LoraRole::kUp, "lora_B (up)"), std::nullopt};
@@ -208,7 +116,7 @@ PeftLoraTensor read_factors(const LoraModule& module, const Shape* shape) {
   return tensor;
 }
 
-PeftLoraTensor read_lora_module(const LoraModule& module, const LoraConfigs& configs,
+PeftLoraTensor read_lora_module(const detail::LoraModule& module, const LoraConfigs& configs,
                                 const Shape* shape) {
   PeftLoraTensor tensor = read_factors(module, shape);
   const auto alpha = find_role(module, detail::LoraRole::kAlpha);
@@ -228,7 +136,7 @@ PeftLoraTensor read_lora_module(const LoraModule& module, const LoraConfigs& con
 
 // --- Both together ------------------------------------------------------------------------------
 
-std::vector<PeftLoraTensor> read_lora_modules(const LoraModules& modules,
+std::vector<PeftLoraTensor> read_lora_modules(const detail::LoraModules& modules,
                                               const LoraConfigs& configs) {
   std::vector<PeftLoraTensor> tensors;
   for (const auto& [name, module] : modules) {
@@ -239,12 +147,12 @@ std::vector<PeftLoraTensor> read_lora_modules(const LoraModules& modules,
 }
 
 /// The same with the base's names and shapes.
-std::vector<PeftLoraTensor> read_lora_modules(const LoraModules& modules,
+std::vector<PeftLoraTensor> read_lora_modules(const detail::LoraModules& modules,
                                               const LoraConfigs& configs,
                                               const ParameterShapes& shapes,
                                               const std::map<std::string, std::string>& names) {
   std::vector<PeftLoraTensor> tensors;
-  Problems problems;
+  std::vector<std::string> problems;
   for (const auto& [name, module] : modules) {
     const std::string parameter = names.at(name) + ".weight";
     const Shape& shape = shapes.at(parameter);
@@ -257,11 +165,11 @@ std::vector<PeftLoraTensor> read_lora_modules(const LoraModules& modules,
                                       ordered_json(own_shape).dump(), ", the base's is ",
                                       ordered_json(shape).dump()));
   }
-  check_none(problems);
+  detail::check_fits(problems);
   return tensors;
 }
 
-void check_all_targets(const LoraModules& modules, const LoraConfigs& configs,
+void check_all_targets(const detail::LoraModules& modules, const LoraConfigs& configs,
                        const ParameterShapes& shapes,
                        const std::map<std::string, std::string>& names) {
   for (const auto& [component, config] : configs) {
@@ -275,7 +183,7 @@ void check_all_targets(const LoraModules& modules, const LoraConfigs& configs,
 }
 
 PeftLoraFile read_lora_file(const SafetensorsFile& file, const ParameterShapes* shapes) {
-  const LoraModules modules = group_lora_tensors(file);
+  const detail::LoraModules modules = detail::group_lora_tensors(file);
   const LoraConfigs configs = read_lora_settings(file, modules);
   PeftLoraFile adapter;
   for (const auto& [component, config] : configs) {
@@ -286,8 +194,7 @@ PeftLoraFile read_lora_file(const SafetensorsFile& file, const ParameterShapes* 
     adapter.tensors = read_lora_modules(modules, configs);
     return adapter;
   }
-  const auto names = find_in_base(modules, *shapes, file.path());
-  check_none(naming_problems(modules, names));
+  const auto names = detail::find_lora_modules(modules, *shapes, file.path());
   adapter.tensors = read_lora_modules(modules, configs, *shapes, names);
   check_all_targets(modules, configs, *shapes, names);
   return adapter;

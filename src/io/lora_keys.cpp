@@ -68,8 +68,8 @@ constexpr MethodRow kOtherMethods[] = {
   for (const auto& [part, method] : kOtherMethods) {
     if (name.find(part) == name.npos) continue;
     throw IoError(concat(place, "is of ", method,
-                         ", which is not supported. Fuse the adapter in diffusers (fuse_lora) and "
-                         "use the saved pipeline."));
+                         ", which is not supported. Merge the adapter into the pipeline with the "
+                         "tool that made it, and use that pipeline."));
   }
   throw IoError(concat(place,
                        "is of no known LoRA layout, such as unet.<module>.lora_A.weight, "

@@ -345,6 +345,39 @@ def test_text_model_in_the_name_or_not(pipelines, tmp_path):
     assert_same(ours, fused_by_diffusers(base, directory=old), base)
 
 
+@pytest.fixture
+def old_base(pipelines, tmp_path):
+    """A function: a copy of a pipeline whose text encoder has "text_model." in its file, as those of years have."""
+
+    def make(base, name="old"):
+        old = tmp_path / name
+        shutil.copytree(base, old)
+        file = old / "text_encoder" / "model.safetensors"
+        save_file({f"text_model.{n}": t for n, t in load_file(file).items()}, file, metadata={"format": "pt"})
+        return old
+
+    return make
+
+
+def as_new(weights):
+    return {name.replace("text_encoder.text_model.", "text_encoder."): tensor for name, tensor in weights.items()}
+
+
+def test_a_base_with_text_model_in_its_names(pipelines, old_base, tmp_path):
+    base = pipelines("sd15")
+    old = old_base(base)
+    lora = make_lora(base, tmp_path / "lora", "patterns")
+    kohya = write_kohya(lora, tmp_path / "k.safetensors", lambda *_: 3.0)
+    for number, adapter in enumerate((lora, kohya)):
+        ours = merged(base, tmp_path / f"new-{number}", adapter)
+        theirs = as_new(merged(old, tmp_path / f"old-{number}", adapter))
+        assert changed(ours, base) and all(theirs[name].equal(ours[name]) for name in ours)
+    out = copied(lora, old, tmp_path / "out")
+    assert any("text_model" in name for name in load_file(out / WEIGHTS))
+    theirs, expected = (fused_by_diffusers(base, directory=d) for d in (out, lora))
+    assert all(theirs[name].equal(expected[name]) for name in expected)
+
+
 # ------------------------------------------------------------------------------------------- kohya
 
 PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te_", "text_encoder_2": "lora_te2_"}
@@ -620,6 +653,38 @@ def test_shira_goes_to_peft_component_by_component_and_back(tuned, tmp_path, fam
     assert all(ours[name].equal(expected[name]) for name in expected)
 
 
+def test_peft_gets_the_names_that_transformers_has_now(tuned, old_base, tmp_path):
+    base, after, adapter = tuned("sd15", layers=("q_proj", "fc2"))
+    old = old_base(base)
+    run_json("diff", old, old_base(after, "old-after"), "-o", tmp_path / "old-adapter")
+    options = ("--to", "peft", "--base_model", old, "-o", tmp_path / "peft")
+    run_json("convert", tmp_path / "old-adapter", *options)
+    model = peft.PeftModel.from_pretrained(load_component(base, "text_encoder"), tmp_path / "peft" / "text_encoder")
+    expected = weights_in(after)
+    for key, tensor in model.merge_and_unload().state_dict().items():
+        assert tensor.equal(expected[f"text_encoder.{key}"]), key
+    back = ("--to", "shira", "--base_model", old, "-o", tmp_path / "back")
+    run_json("convert", tmp_path / "peft" / "text_encoder", *back)
+    ours = as_new(merged(old, tmp_path / "merged", tmp_path / "back"))
+    assert all(ours[name].equal(expected[name]) for name in expected)
+
+
+def test_pefts_super_tuning_of_a_unet(pipelines, tmp_path):
+    base = pipelines("sd15")
+    unet = load_component(base, "unet")
+    config = peft.SupertuningConfig(sparsity=0.9, target_modules=["to_q", "to_v"])
+    model = peft.get_peft_model(unet, config)
+    torch.manual_seed(2)
+    for name, parameter in model.named_parameters():
+        if "supertuning_values" in name:
+            parameter.data = torch.randn_like(parameter)
+    model.save_pretrained(tmp_path / "adapter")
+    ours = merged(base, tmp_path / "merged", tmp_path / "adapter")
+    assert {name.split(".")[0] for name in changed(ours, base)} == {"unet"}
+    for key, tensor in model.merge_and_unload().state_dict().items():
+        assert tensor.equal(ours[f"unet.{key}"]), key
+
+
 def load_component(base, name):
     return components_of(load_pipeline(base))[name]
 
@@ -728,6 +793,15 @@ def test_a_file_for_another_base_is_one_error_that_lists(pipelines, tmp_path):
     message = refused(small, lora, tmp_path)
     assert "attn2.to_k" in message and "is for a weight of [32,24], the base's is [32,16]" in message
     assert "attn1" not in message
+
+
+def test_pefts_directory_for_another_base_is_one_error_that_lists(pipelines, tmp_path):
+    for kind, config in {"lora": peft.LoraConfig, "shira": peft.ShiraConfig}.items():
+        unet = load_component(pipelines("sdxl"), "unet")
+        peft.get_peft_model(unet, config(r=2, target_modules=["to_q"])).save_pretrained(tmp_path / kind)
+        message = refused(pipelines("sd15"), tmp_path / kind, tmp_path)
+        assert "does not fit the base" in message and "more" in message
+        assert '"down_blocks.1.attentions.0.transformer_blocks.1.attn1.to_q": the base has no such layer' in message
 
 
 def test_one_layer_named_twice_is_refused(pipelines, tmp_path):

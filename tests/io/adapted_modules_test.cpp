@@ -32,10 +32,16 @@ TEST(FindModules, AddsTheComponentThatHasThemAll) {
   EXPECT_EQ(own.names.at("unet.to_q"), "unet.to_q");
 }
 
-TEST(FindModules, KeepsTheNamesOfOthers) {
-  const BaseModules found = find_modules({{"conv_in"}, {"encoder.q"}}, kPipeline, "style");
+TEST(FindModules, ListsWhatTheClosestComponentLacks) {
+  expect_error<IoError>(
+      [] { find_modules({{"conv_in"}, {"to_q", {9, 9}}, {"x"}}, kPipeline, "style"); },
+      {"\"x\": the base has no", "\"to_q\": is for a weight of (9, 9), the base's is (4, 4)"});
+}
+
+TEST(FindModules, KeepsTheNamesWhereTheBaseIsNoPipeline) {
+  const BaseModules found = find_modules({{"a"}, {"b"}}, {{"a.weight", {4, 4}}}, "style");
   EXPECT_EQ(found.component, "");
-  EXPECT_EQ(found.names.at("conv_in"), "conv_in");
+  EXPECT_EQ(found.names.at("b"), "b");
 }
 
 TEST(FindModules, TakesTextModelForGranted) {
