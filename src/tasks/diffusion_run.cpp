@@ -106,6 +106,9 @@ ImageSplit load_pictures(const RunConfig& config) {
 
 DiffusionData make_train_data(const RunConfig& config, const DiffusionPipeline& pipeline,
                               std::vector<ImageSample> pictures) {
+  const std::int64_t factor = pipeline->vae->config.factor();
+  SHIRA_CHECK(ConfigError, config.resolution % factor == 0, "resolution: ", config.resolution,
+              " is no multiple of ", factor, ", the pixels of a latent.");
   ImageLoader loader(std::move(pictures), loader_options(config, /*shuffle=*/true));
   return {pipeline,
           std::move(loader),

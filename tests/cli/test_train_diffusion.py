@@ -1,6 +1,7 @@
 """`shira train` on diffusers pipelines, judged by a training loop in PyTorch on diffusers' own models."""
 
 import json
+import shutil
 import subprocess
 
 import pytest
@@ -386,6 +387,7 @@ def test_errors_of_pictures(pipelines, tmp_path):
     assert "3.png" in error and "PNG" in error and not (tmp_path / "out").exists()
     result = run_shira("train", write_run(tmp_path, base, on_corrupt_image="skip"))
     assert "3.png" in result.stderr
+    shutil.copy(tmp_path / "pictures" / "2.png", tmp_path / "pictures" / "3.png")
     keys = {"output_dir": str(tmp_path / "o"), "train_data_dir": str(tmp_path / "absent")}
     assert "absent" in failure_of("train", write_run(tmp_path, base, **keys))
     error = failure_of("train", write_run(tmp_path, base, resolution=15, output_dir=str(tmp_path / "o")))
