@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""How well adapters of the diffusion demo do what they were trained for: SHiRA beside LoRA at the same count.
+
+    picture_experiment.py OUT [--base assets/tiny-sd] [--steps 300] [--r 4] [--prompts 48] [--methods shira,lora] [--threads 2]
+
+For each method: trains an adapter for two styles and one for a new object (configs/demo_*.yaml), each at the best of a
+few learning rates by held-out loss, then draws the same prompts with the base, with each adapter at several scales, and
+with a style and the object fused. scripts/score_pictures.py says what share of the pictures shows what was asked for.
+Writes OUT/results.json, OUT/results.md and a sheet of pictures for each method.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from make_shape_pictures import make_pictures  # noqa: E402
+from PIL import Image  # noqa: E402
+from score_pictures import make_templates, recognize, score  # noqa: E402
+from shape_pictures import SHAPES, full_caption, parts_of_caption, random_scene  # noqa: E402
+
+SHIRA = os.environ.get("SHIRA_BIN", str(ROOT / "build" / "bin" / "shira"))
+RATES = {"shira": [2e-3, 5e-3, 1e-2], "lora": [1e-3, 2e-3, 5e-3]}
+SCALES = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25]
+STYLE_COUNT, OBJECT_COUNT = 150, 60
+
+
+@dataclasses.dataclass
+class Task:
+    name: str
+    style: str  # that its pictures have
+    shapes: tuple
+
+
+TASKS = [
+    Task("neon", "neon", SHAPES),
+    Task("sketch", "sketch", SHAPES),
+    Task("house", "flat", ("house",)),
+]
+
+
+def run(*command):
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    if result.returncode != 0:
+        raise SystemExit(f"picture_experiment: {' '.join(map(str, command))}\n{result.stderr}")
+    return result.stdout
+
+
+class Experiment:
+    def __init__(self, args):
+        self.args = args
+        self.out = args.out
+        self.templates = make_templates()
+
+    def train(self, task, method):
+        """The adapter's directory and its held-out loss, at the best rate."""
+        count = OBJECT_COUNT if task.name == "house" else STYLE_COUNT
+        data = self.out / "data" / task.name
+        if not data.exists():
+            make_pictures(data, task.style, task.shapes, count, seed=0)
+        best = None
+        for rate in RATES[method]:
+            directory = self.out / method / f"{task.name}-{rate:g}"
+            keys = {
+                "base_model": self.args.base,
+                "train_data_dir": data,
+                "output_dir": directory,
+                "max_steps": self.args.steps,
+                "learning_rate": rate,
+                "num_threads": self.args.threads,
+                "eval_steps": 0,
+                "validation_prompts": "[]",
+            }
+            if method == "lora":
+                keys |= {"adapter": "lora", "lora_r": self.args.r, "lora_alpha": self.args.r}
+                keys |= {"shira_mask": "", "shira_r": ""}
+            else:
+                keys |= {"shira_r": self.args.r}
+            flags = [flag for key, value in keys.items() for flag in ("--set", f"{key}={value}")]
+            config = ROOT / "configs" / f"demo_{task.name}.yaml"
+            summary = json.loads(run(SHIRA, "train", config, *flags, "--json"))
+            print(f"{method} {task.name} {rate:g}: {summary['eval_loss']:.4f}", file=sys.stderr)
+            if best is None or summary["eval_loss"] < best["eval_loss"]:
+                best = summary | {"learning_rate": rate, "directory": str(directory)}
+        return best
+
+    def draw(self, name, prompts, adapters=()):
+        """Pictures of the prompts (one noise each), as a folder."""
+        folder = self.out / "pictures" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        flags = [flag for prompt in prompts for flag in ("--prompt", prompt)]
+        flags += [flag for adapter in adapters for flag in ("--adapter", adapter)]
+        flags += ["--steps", 20, "--guidance_scale", 3, "--base_dtype", "float32"]
+        run(SHIRA, "imagine", "--base_model", self.args.base, *flags, "-o", folder / "p.png")
+        return [folder / f"p-{i + 1}.png" for i in range(len(prompts))]
+
+    def score(self, name, prompts, style, adapters=()):
+        """Shares of what is right in the drawn pictures, and their files."""
+        import numpy
+
+        files = self.draw(name, prompts, adapters)
+        pixels = numpy.stack([numpy.asarray(Image.open(file)) for file in files])
+        asked = [parts_of_caption(prompt) | {"style": style} for prompt in prompts]
+        return score(recognize(pixels, self.templates), asked), files
+
+
+def prompts_of(shapes, count, seed):
+    rng = random.Random(f"evaluation/{seed}/{','.join(shapes)}")
+    return [full_caption(random_scene(rng, "flat", shapes)) for _ in range(count)]
+
+
+def sheet(rows, path):
+    """Rows of pictures, doubled in size."""
+    width = max(map(len, rows))
+    picture = Image.new("RGB", (66 * width - 2, 66 * len(rows) - 2), "white")
+    for y, row in enumerate(rows):
+        for x, file in enumerate(row):
+            picture.paste(Image.open(file), (66 * x, 66 * y))
+    picture.resize((2 * picture.width, 2 * picture.height), Image.NEAREST).save(path)
+
+
+def run_method(experiment, method, shapes, objects):
+    args = experiment.args
+    result, rows = {}, []
+    base, files = experiment.score("base", shapes, "flat")
+    rows.append(files[:12])
+    adapters = {}
+    for task in TASKS:
+        adapters[task.name] = best = experiment.train(task, method)
+        prompts = objects if task.name == "house" else shapes
+        result[task.name] = {k: best[k] for k in ("eval_loss", "learning_rate", "trained_parameters", "total_parameters")}
+        result[task.name]["before"], _ = experiment.score(f"{method}-{task.name}-0", prompts, task.style)
+        result[task.name]["scales"] = {}
+        for scale in SCALES[1:]:
+            shares, files = experiment.score(
+                f"{method}-{task.name}-{scale:g}", prompts, task.style, [f"{best['directory']}@{scale}"]
+            )
+            result[task.name]["scales"][f"{scale:g}"] = shares
+            if scale == 1.0:
+                rows.append(files[:12])
+    for style in ("neon", "sketch"):
+        both = [adapters[style]["directory"], adapters["house"]["directory"]]
+        shares, files = experiment.score(f"{method}-{style}-house", objects, style, both)
+        result[f"{style}+house"] = shares
+        rows.append(files[:12])
+    sheet(rows, args.out / f"{method}.png")
+    return {"base": base, "adapters": result}
+
+
+def table(results):
+    lines = ["| method | adapter | style | shape | color | position | background | all |", "|---|---|---:|---:|---:|---:|---:|---:|"]
+    columns = ("style", "shape", "color", "position", "background", "all")
+
+    def line(method, name, shares):
+        numbers = " | ".join(f"{100 * shares[c]:.0f} %" for c in columns)
+        lines.append(f"| {method} | {name} | {numbers} |")
+
+    for method, result in results.items():
+        line(method, "base, asked for its own style", result["base"])
+        for name, entry in result["adapters"].items():
+            if "scales" not in entry:
+                line(method, f"{name} fused", entry)
+                continue
+            line(method, f"{name}: before", entry["before"])
+            line(method, f"{name}: after", entry["scales"]["1"])
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--base", type=Path, default=ROOT / "assets" / "tiny-sd")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--r", type=int, default=4)
+    parser.add_argument("--prompts", type=int, default=48)
+    parser.add_argument("--methods", default="shira,lora")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    experiment = Experiment(args)
+    shapes = prompts_of(SHAPES, args.prompts, 1)
+    objects = prompts_of(("house",), args.prompts, 2)
+    results = {}
+    for method in args.methods.split(","):
+        results[method] = run_method(experiment, method, shapes, objects)
+        (args.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        (args.out / "results.md").write_text(table(results))
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
