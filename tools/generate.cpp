@@ -69,8 +69,10 @@ void generate_texts(GenerateFlags flags) {
 void add_generate(CLI::App& app, int&) {
   auto flags = std::make_shared<GenerateFlags>();
   GenerateOptions& options = flags->options;
-  CLI::App* command =
-      app.add_subcommand("generate", "Generate text; a single prompt's is streamed as it comes");
+  CLI::App* command = app.add_subcommand(
+      "generate",
+      "Generate text; a single prompt's is streamed as it comes. Ids of the model that "
+      "its tokenizer does not have are never written");
   flags->model.add_to(*command);
   command
       ->add_option("--prompt", flags->prompts,

@@ -48,7 +48,10 @@ void tokenize(const TokenizeFlags& flags) {
 
 void add_tokenize(CLI::App& app, int&) {
   auto flags = std::make_shared<TokenizeFlags>();
-  CLI::App* command = app.add_subcommand("tokenize", "Text to ids and pieces as JSON, and back");
+  CLI::App* command = app.add_subcommand("tokenize",
+                                         "Text to ids and pieces as JSON, and back; "
+                                         "truncation and padding of a tokenizer.json are "
+                                         "left out");
   command
       ->add_option("--base_model", flags->base_model,
                    "Directory with a tokenizer (tokenizer.json, tokenizer.model, or vocab.json and "

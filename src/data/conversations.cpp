@@ -23,14 +23,28 @@ struct Spelling {
   std::vector<std::pair<std::string, ChatRole>> roles;
 };
 
+/// OpenAI's weight of an assistant's message: 0 or 1.
+bool is_learned(const json& message) {
+  const auto weight = message.find("weight");
+  if (weight == message.end() || weight->is_null()) return true;
+  SHIRA_CHECK(IoError, *weight == 0 || *weight == 1, "weight is ", weight->dump(),
+              ", expected 0 or 1.");
+  return *weight == 1;
+}
+
 ChatMessage parse_message(const json& value, const Spelling& spelling) {
   const std::string expected =
       "an object with " + spelling.role + " and " + spelling.content + ", both texts";
   SHIRA_CHECK(IoError, value.is_object(), "got ", value.type_name(), ", expected ", expected, ".");
+  for (const char* key : {"tool_calls", "function_call"}) {
+    SHIRA_CHECK(IoError, !value.contains(key) || value[key].is_null(), key, " are not supported.");
+  }
   const std::string name = text_field(value, spelling.role, expected);
   std::string known;
   for (const auto& [other, role] : spelling.roles) {
-    if (other == name) return {role, text_field(value, spelling.content, expected)};
+    if (other == name) {
+      return {role, text_field(value, spelling.content, expected), is_learned(value)};
+    }
     known += (known.empty() ? "" : ", ") + other;
   }
   throw IoError(detail::concat("unknown ", spelling.role, " ", detail::quote(name),
@@ -52,8 +66,10 @@ std::vector<ChatMessage> parse_conversation(const json& record, const Spelling& 
   }
   SHIRA_CHECK(IoError,
               std::any_of(messages.begin(), messages.end(),
-                          [](const auto& message) { return message.role == ChatRole::kAssistant; }),
-              "no message of the assistant: there is nothing to learn.");
+                          [](const ChatMessage& message) {
+                            return message.role == ChatRole::kAssistant && message.is_learned;
+                          }),
+              "no message of the assistant (of a weight other than 0): there is nothing to learn.");
   return messages;
 }
 
@@ -61,7 +77,8 @@ std::vector<Sample> conversation_samples(const json& record, const Spelling& spe
                                          const Tokenizer& tokenizer,
                                          const DatasetOptions& options) {
   const ChatTokens tokens =
-      encode_chat(tokenizer, options.chat_template, parse_conversation(record, spelling));
+      encode_chat(tokenizer, options.chat_template, parse_conversation(record, spelling),
+                  /*asks=*/false);
   Sample sample;
   sample.ids = tokens.ids;
   for (std::size_t i = 0; i < tokens.ids.size(); ++i) {

@@ -24,15 +24,21 @@ torch::Tensor CheckpointSource::take(const std::string& name, at::IntArrayRef sh
 
 void CheckpointSource::check_all(const std::function<bool(const std::string&)>& is_ignored) {
   for (const std::string& name : files_.names()) {
-    if (!taken_.contains(name) && !is_ignored(name)) problems_ += "\n  " + name + ": unexpected";
+    if (!taken_.contains(name) && !is_ignored(name)) add_problem(name, "unexpected");
   }
-  SHIRA_CHECK(IoError, problems_.empty(), files_.directory().string(),
-              ": the weights do not fit config.json:", problems_);
+  const std::string rest =
+      count_ > kMostListed ? concat("\n  and ", count_ - kMostListed, " more") : "";
+  SHIRA_CHECK(IoError, count_ == 0, files_.directory().string(),
+              ": the weights do not fit config.json:", problems_, rest);
+}
+
+void CheckpointSource::add_problem(const std::string& name, const std::string& what) {
+  if (++count_ <= kMostListed) problems_ += "\n  " + name + ": " + what;
 }
 
 torch::Tensor CheckpointSource::reject(const std::string& name, at::IntArrayRef shape,
                                        const std::string& why) {
-  problems_ += "\n  " + name + ": " + why;
+  add_problem(name, why);
   return at::empty({1}, dtype_).expand(shape);  // no memory for a model that will not be
 }
 

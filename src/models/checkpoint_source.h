@@ -6,6 +6,7 @@
 
 #include <torch/types.h>
 
+#include <cstdint>
 #include <functional>
 #include <set>
 #include <string>
@@ -28,13 +29,16 @@ class CheckpointSource {
   void check_all(const std::function<bool(const std::string&)>& is_ignored);
 
  private:
+  void add_problem(const std::string& name, const std::string& what);
   torch::Tensor reject(const std::string& name, at::IntArrayRef shape, const std::string& why);
 
   const CheckpointFiles& files_;
   std::function<bool(const std::string&)> writable_;
   torch::ScalarType dtype_;
   std::set<std::string> taken_;
-  std::string problems_;
+  static constexpr std::int64_t kMostListed = 20;
+  std::string problems_;  // the first of them
+  std::int64_t count_ = 0;
 };
 
 }  // namespace shira::detail

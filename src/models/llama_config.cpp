@@ -24,22 +24,30 @@ struct Family {
   bool qk_norm = false;              // always
   std::int64_t key_value_heads = 0;  // 0: as many as heads
   std::int64_t head_dim = 0;         // 0: hidden_size / heads
-  std::int64_t sliding_window = 0;   // of a config without the key
+  std::int64_t sliding_window = 0;   // of a config without the key; 0: none in any case
   bool chooses_sliding = false;      // use_sliding_window turns the window on
+  bool attention_bias = false;       // whether the key means something
+  bool mlp_bias = false;             // the same
 };
 
 const std::map<std::string, Family>& families() {
   static const std::map<std::string, Family> table = {
-      {"llama", {}},
+      {"llama", {.attention_bias = true, .mlp_bias = true}},
       {"mistral", {.key_value_heads = 8, .sliding_window = 4096}},
-      {"qwen2", {.qkv_bias = true, .key_value_heads = 32, .chooses_sliding = true}},
+      {"qwen2",
+       {.qkv_bias = true, .key_value_heads = 32, .sliding_window = 4096, .chooses_sliding = true}},
       {"qwen3",
-       {.qk_norm = true, .key_value_heads = 32, .head_dim = 128, .chooses_sliding = true}}};
+       {.qk_norm = true,
+        .key_value_heads = 32,
+        .head_dim = 128,
+        .sliding_window = 4096,
+        .chooses_sliding = true,
+        .attention_bias = true}}};
   return table;
 }
 
 Family read_family(JsonConfig& reader) {
-  const auto type = reader.get<std::string>("model_type", "llama");
+  const auto type = reader.require<std::string>("model_type", "llama");
   const auto found = families().find(type);
   reader.expect(found != families().end(), "model_type",
                 "only llama, mistral, qwen2 and qwen3 are supported");
@@ -54,6 +62,8 @@ void refuse_unsupported(JsonConfig& reader) {
                 "only 0 is supported");
   reader.expect(reader.get<double>("partial_rotary_factor", 1.0) == 1.0, "partial_rotary_factor",
                 "only 1 is supported");
+  reader.expect(reader.get<bool>("is_causal", true), "is_causal",
+                "attention in both directions is not supported");
   reader.expect(!reader.has("quantization_config"), "quantization_config",
                 "quantised checkpoints are not supported");
 }
@@ -134,6 +144,9 @@ nn::RopeScaling read_scaling(JsonConfig& rope, nn::RopeScaling::Kind kind, std::
 /// `rope` is rope_parameters (new spelling) or rope_scaling (old).
 void read_rope_object(JsonConfig& rope, LlamaConfig& config) {
   using Kind = nn::RopeScaling::Kind;
+  for (const auto& [key, value] : rope.object().items()) {
+    rope.expect(!value.is_object(), key.c_str(), "settings for each layer type are not supported");
+  }
   static const std::map<std::string, Kind> kinds = {{"linear", Kind::kLinear},
                                                     {"dynamic", Kind::kDynamic},
                                                     {"yarn", Kind::kYarn},
@@ -153,6 +166,9 @@ void read_rope_object(JsonConfig& rope, LlamaConfig& config) {
 
 void read_rope(JsonConfig& reader, LlamaConfig& config) {
   config.rope_theta = reader.get<double>("rope_theta", 10000.0);
+  const bool has_both = reader.has("rope_scaling") && reader.has("rope_parameters");
+  reader.expect(!has_both || reader.at("rope_scaling") == reader.at("rope_parameters"),
+                "rope_scaling", "differs from rope_parameters. Keep one of them");
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     if (!reader.has(key)) continue;
     reader.expect(reader.at(key).is_object(), key, "expected an object");
@@ -166,43 +182,54 @@ void read_rope(JsonConfig& reader, LlamaConfig& config) {
   reader.expect(config.rope_theta > 0.0, "rope_theta", "expected a number above 0");
 }
 
-/// The window, and by layer_types, or max_window_layers before there were such, the layers that
-/// have it.
+/// Which layers have the window: by layer_types, or max_window_layers before there were such.
+std::vector<bool> read_sliding_layers(JsonConfig& reader, std::int64_t layers) {
+  std::vector<bool> sliding;
+  if (reader.has("layer_types")) {
+    for (const json& type : reader.at("layer_types"))
+      sliding.push_back(type == "sliding_attention");
+    reader.expect(std::ssize(sliding) == layers, "layer_types",
+                  "expected one for each of the num_hidden_layers");
+    return sliding;
+  }
+  const auto first = reader.get<std::int64_t>("max_window_layers", 28);
+  for (std::int64_t i = 0; i < layers; ++i) sliding.push_back(i >= first);
+  return sliding;
+}
+
+void check_layer_types(JsonConfig& reader) {
+  if (!reader.has("layer_types")) return;
+  reader.expect(reader.at("layer_types").is_array(), "layer_types", "expected a list");
+  for (const json& type : reader.at("layer_types")) {
+    const bool is_known = type == "sliding_attention" || type == "full_attention";
+    if (is_known) continue;
+    reader.expect(false, "layer_types", "only full_attention and sliding_attention are supported");
+    return;
+  }
+}
+
+/// LLaMA has none, whatever the keys say, as in transformers.
 void read_sliding_window(JsonConfig& reader, const Family& family, LlamaConfig& config) {
+  check_layer_types(reader);
+  if (family.sliding_window == 0) return;
+  if (family.chooses_sliding && !reader.get<bool>("use_sliding_window", false)) return;
   const bool is_named = reader.object().contains("sliding_window");  // null: none
-  const bool is_on = !family.chooses_sliding || reader.get<bool>("use_sliding_window", false);
-  const std::int64_t otherwise = is_named                 ? 0
-                                 : family.chooses_sliding ? 4096
-                                                          : family.sliding_window;
-  const auto window = reader.get<std::int64_t>("sliding_window", otherwise);
+  const auto window =
+      reader.get<std::int64_t>("sliding_window", is_named ? 0 : family.sliding_window);
   reader.expect(!reader.has("sliding_window") || window >= 1, "sliding_window",
                 "expected a number of at least 1");
-  config.sliding_window = is_on ? window : 0;
-  if (config.sliding_window == 0) return;
-  const auto layers = static_cast<std::size_t>(config.num_hidden_layers);
-  if (reader.has("layer_types")) {
-    reader.expect(reader.at("layer_types").is_array(), "layer_types", "expected a list");
-    for (const json& type : reader.at("layer_types")) {
-      config.sliding_layers.push_back(type == "sliding_attention");
-      reader.expect(type == "sliding_attention" || type == "full_attention", "layer_types",
-                    "only full_attention and sliding_attention are supported");
-    }
-    reader.expect(config.sliding_layers.size() == layers, "layer_types",
-                  "expected one for each of the num_hidden_layers");
-  } else if (family.chooses_sliding) {
-    const auto first = reader.get<std::int64_t>("max_window_layers", 28);
-    for (std::size_t i = 0; i < layers; ++i) {
-      config.sliding_layers.push_back(static_cast<std::int64_t>(i) >= first);
-    }
+  config.sliding_window = window;
+  if (window != 0 && (family.chooses_sliding || reader.has("layer_types"))) {
+    config.sliding_layers = read_sliding_layers(reader, config.num_hidden_layers);
   }
 }
 
 void read_biases(JsonConfig& reader, const Family& family, LlamaConfig& config) {
-  const bool attention_bias = !family.qkv_bias && reader.get<bool>("attention_bias", false);
+  const bool attention_bias = family.attention_bias && reader.get<bool>("attention_bias", false);
   config.qkv_bias = family.qkv_bias || attention_bias;
   config.output_bias = attention_bias;
   config.qk_norm = family.qk_norm;
-  config.mlp_bias = reader.get<bool>("mlp_bias", false);
+  config.mlp_bias = family.mlp_bias && reader.get<bool>("mlp_bias", false);
 }
 
 /// An id, or a list of ids.

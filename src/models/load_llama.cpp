@@ -44,6 +44,10 @@ std::string config_with_dtype(const std::filesystem::path& path, torch::ScalarTy
 Llama load_llama(const std::filesystem::path& directory, const LoadOptions& options) {
   const LlamaConfig config = read_llama_config(directory);
   const CheckpointFiles files(directory);
+  const auto tensors = std::ssize(files.names());
+  SHIRA_CHECK(IoError, config.num_hidden_layers <= tensors, directory.string(),
+              ": the weights do not fit config.json: num_hidden_layers is ",
+              config.num_hidden_layers, ", but they hold ", tensors, " tensors.");
   detail::CheckpointSource source(files,
                                   options.writable ? options.writable : writable_by_default(config),
                                   options.dtype ? *options.dtype : stored_dtype(files));

@@ -46,9 +46,7 @@ TokenIds encode_prompt(const Tokenizer& tokenizer, const std::string& prompt,
                        const GenerateOptions& options) {
   if (options.chat_template.empty()) return tokenizer.encode(prompt, SpecialTokens::kModel);
   std::vector<ChatMessage> messages = {{ChatRole::kUser, prompt}};
-  if (!options.system.empty()) {
-    messages.insert(messages.begin(), {ChatRole::kSystem, options.system});
-  }
+  if (options.system) messages.insert(messages.begin(), {ChatRole::kSystem, *options.system});
   return encode_chat(tokenizer, options.chat_template, messages).ids;
 }
 

@@ -92,9 +92,10 @@ std::vector<AddedPart> AddedTokenFinder::split(std::string_view text) const {
     i = match.end;
     if (token->single_word && !stands_alone(text, match)) continue;
     if (token->lstrip) match.begin = std::max(skip_spaces_back(text, match.begin), done);
+    const std::size_t content_end = match.end;
     if (token->rstrip) match.end = skip_spaces(text, match.end);
     if (done < match.begin) parts.push_back({{done, match.begin}, -1});
-    parts.push_back({match, token->id});
+    parts.push_back({match, token->id, content_end});
     done = match.end;
   }
   if (done < text.size()) parts.push_back({{done, text.size()}, -1});

@@ -28,6 +28,7 @@ AddedToken read_added_token(const JsonComponent& component);
 struct AddedPart {
   TextRange range;
   std::int64_t id = -1;
+  std::size_t content_end = 0;  // of a token: without the white space that it takes
 };
 
 /// Looks for a set of tokens: the leftmost, of those the longest.

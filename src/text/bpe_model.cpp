@@ -29,10 +29,10 @@ class MergeTable {
     slots_.resize(size);
   }
 
-  /// The first merge of a pair stays.
+  /// The last merge of a pair counts.
   void add(std::int32_t left, std::int32_t right, Merge merge) {
     Slot& slot = slots_[index_of(key_of(left, right))];
-    if (slot.merge.rank < 0) slot = {key_of(left, right), merge};
+    slot = {key_of(left, right), merge};
   }
   Merge find(std::int32_t left, std::int32_t right) const {
     return slots_[index_of(key_of(left, right))].merge;
@@ -83,6 +83,7 @@ class BpeModel : public WordModel {
   void tokenize(std::string_view word, std::vector<WordToken>& out) const override;
   std::optional<std::int32_t> id_of(const std::string& piece) const override;
   const std::vector<std::string>& pieces() const override { return pieces_; }
+  std::int64_t size() const override { return std::ssize(ids_); }
   std::string_view cut_before() const override {
     return cuts_at_spaces_ ? kSpaceMark : std::string_view();
   }
@@ -106,6 +107,7 @@ class BpeModel : public WordModel {
   std::array<std::int32_t, 256> last_byte_ids_{};  // of a word's last byte, where words are bytes
   std::string suffix_;
   std::int32_t unknown_ = -1;
+  std::optional<std::string> missing_unknown_;  // unk_token, if the vocabulary does not have it
   bool fuses_unknown_ = false;
   bool falls_back_ = false;
   bool ignores_merges_ = false;
@@ -130,14 +132,20 @@ BpeModel::BpeModel(const JsonComponent& component, bool bytes)
   read_merges(component);
   read_words(bytes);
   if (component.is_null("unk_token")) return;
-  const auto unknown = id_of(component.get<std::string>("unk_token"));
-  component.require(unknown.has_value(), "unk_token is not in the vocabulary");
-  unknown_ = *unknown;
+  const auto unknown = component.get<std::string>("unk_token");
+  unknown_ = id_of(unknown).value_or(-1);
+  if (unknown_ < 0) missing_unknown_ = unknown;
 }
 
 void BpeModel::read_vocabulary(const JsonComponent& component) {
   constexpr std::int64_t kMostPieces = 1 << 24;
-  const auto vocabulary = component.get<std::map<std::string, std::int64_t>>("vocab");
+  const JsonComponent object = component.at("vocab");
+  object.require(object.json().is_object(), "has the wrong type");
+  std::map<std::string, std::int64_t> vocabulary;
+  for (const auto& [piece, value] : object.json().items()) {
+    object.require(value.is_number_integer(), "the id of '" + piece + "': expected an integer");
+    vocabulary.emplace(piece, value.get<std::int64_t>());
+  }
   for (const auto& [piece, id] : vocabulary) {
     component.require(id >= 0 && id < kMostPieces, "vocab: id " + std::to_string(id));
     if (id >= std::ssize(pieces_)) pieces_.resize(static_cast<std::size_t>(id) + 1);
@@ -168,6 +176,8 @@ void BpeModel::read_merges(const JsonComponent& component) {
   cuts_at_spaces_ = ids_.contains(kSpaceMark) && suffix_.empty() && !ignores_merges_;
   std::int32_t rank = 0;
   for (const JsonComponent& merge : merges) {
+    merge.require(merge.json().is_array() == merges.front().json().is_array(),
+                  "texts and lists are mixed");
     const auto [left, right] = read_pair(merge);
     const auto left_id = id_of(left), right_id = id_of(right), id = id_of(left + right);
     merge.require(left_id && right_id && id, "a piece of '" + left + " " + right +
@@ -190,8 +200,7 @@ void BpeModel::read_words(bool bytes) {
       byte_ids_[byte] = find(byte_characters()[byte]);
       last_byte_ids_[byte] = find(byte_characters()[byte] + suffix_);
     } else {
-      constexpr std::string_view kHex = "0123456789ABCDEF";
-      byte_ids_[byte] = find(std::string("<0x") + kHex[byte / 16] + kHex[byte % 16] + ">");
+      byte_ids_[byte] = find(fallback_piece(static_cast<unsigned char>(byte)));
     }
   }
   if (!bytes) {
@@ -257,6 +266,9 @@ void BpeModel::add_symbols(std::string_view word, std::vector<WordToken>& out) c
     } else if (unknown_ >= 0) {
       if (!fuses_unknown_) flush();
       unknown.bytes += static_cast<std::uint32_t>(size);
+    } else if (missing_unknown_) {
+      throw IoError(detail::concat("'", character, "' has no piece, and the unk_token '",
+                                   *missing_unknown_, "' is not in the vocabulary."));
     }
   }
   flush();

@@ -48,4 +48,9 @@ std::optional<std::string> bytes_of(std::string_view text) {
   return result;
 }
 
+std::string fallback_piece(unsigned char byte) {
+  constexpr std::string_view kHex = "0123456789ABCDEF";
+  return std::string("<0x") + kHex[byte / 16] + kHex[byte % 16] + ">";
+}
+
 }  // namespace shira

@@ -14,4 +14,7 @@ const std::array<std::string, 256>& byte_characters();
 /// The bytes that `text` stands for; nothing if it has a character that is not of the alphabet.
 std::optional<std::string> bytes_of(std::string_view text);
 
+/// The piece that stands for a byte where a model falls back to bytes: "<0x0A>".
+std::string fallback_piece(unsigned char byte);
+
 }  // namespace shira

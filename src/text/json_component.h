@@ -5,8 +5,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include <filesystem>
 #include <map>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -38,6 +40,9 @@ class JsonComponent {
 
   template <typename T>
   T as() const {
+    if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+      require(value_->is_number_integer(), "expected an integer");
+    }
     try {
       return value_->get<T>();
     } catch (const nlohmann::json::exception&) {
@@ -80,5 +85,8 @@ class JsonComponent {
   const nlohmann::json* value_;
   std::string path_;
 };
+
+/// The object in a JSON file. IoError when it is missing or no JSON.
+nlohmann::json read_json_object(const std::filesystem::path& file);
 
 }  // namespace shira

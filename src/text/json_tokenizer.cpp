@@ -36,13 +36,16 @@ Frame read_template(const JsonComponent& component) {
   for (const JsonComponent& item : component.at("single").list()) {
     if (!item.is_null("Sequence")) {
       item.require(!after, "a second Sequence in a template of one text");
+      item.require(item.at("Sequence").get<std::string>("id", "A") == "A",
+                   "a template of one text has the Sequence A");
       after = true;
       continue;
     }
     const auto name = item.at("SpecialToken").get<std::string>("id");
-    const auto ids = component.at("special_tokens").at(name.c_str()).get<TokenIds>("ids");
-    TokenIds& side = after ? frame.suffix : frame.prefix;
-    side.insert(side.end(), ids.begin(), ids.end());
+    const JsonComponent ids = component.at("special_tokens").at(name.c_str()).at("ids");
+    for (const JsonComponent& id : ids.list()) {
+      (after ? frame.suffix : frame.prefix).push_back(id.as<std::int64_t>());
+    }
   }
   component.require(after, "a template without the text");
   return frame;
@@ -51,7 +54,9 @@ Frame read_template(const JsonComponent& component) {
 /// RobertaProcessing and BertProcessing: [token, id].
 Frame read_cls_and_sep(const JsonComponent& component) {
   const auto id = [&](const char* key) {
-    return component.get<std::pair<std::string, std::int64_t>>(key).second;
+    const std::vector<JsonComponent> pair = component.at(key).list();
+    component.require(pair.size() == 2, std::string(key) + ": expected a token and its id");
+    return pair[1].as<std::int64_t>();
   };
   return {{id("cls")}, {id("sep")}};
 }
@@ -59,10 +64,11 @@ Frame read_cls_and_sep(const JsonComponent& component) {
 Frame read_frames(const JsonComponent& component) {
   Frame frame;
   for (const JsonComponent& step : component.at("processors").list()) {
-    Frame outer = read_frame(step);
-    outer.prefix.insert(outer.prefix.end(), frame.prefix.begin(), frame.prefix.end());
-    frame.suffix.insert(frame.suffix.end(), outer.suffix.begin(), outer.suffix.end());
-    frame.prefix = std::move(outer.prefix);
+    Frame found = read_frame(step);
+    if (found.prefix.empty() && found.suffix.empty()) continue;
+    step.require(frame.prefix.empty() && frame.suffix.empty(),
+                 "a second step that adds tokens is not supported");
+    frame = std::move(found);
   }
   return frame;
 }
@@ -119,6 +125,7 @@ class JsonTokenizer : public TokenizerBackend {
   PreTokenizer pre_tokenize_;  // may be empty
   TokenDecoder decode_;        // may be empty
   Frame frame_;
+  bool needs_origins_ = false;              // the pre-tokenizer does, of a normalised text
   AddedTokenFinder raw_tokens_{{}};         // looked for in the text as it is
   AddedTokenFinder normalized_tokens_{{}};  // in the normalised text
   std::vector<std::string> pieces_;         // the model's and the added ones
@@ -129,6 +136,7 @@ class JsonTokenizer : public TokenizerBackend {
 };
 
 JsonTokenizer::JsonTokenizer(const JsonComponent& root) {
+  root.require(root.get<std::string>("version", "1.0") == "1.0", "version: expected 1.0");
   const bool has_pre_tokenizer = !root.is_null("pre_tokenizer");
   const bool bytes = has_pre_tokenizer && ends_in_bytes(root.at("pre_tokenizer"));
   model_ = make_model(root.at("model"), bytes);
@@ -136,20 +144,34 @@ JsonTokenizer::JsonTokenizer(const JsonComponent& root) {
   if (has_pre_tokenizer) pre_tokenize_ = make_pre_tokenizer(root.at("pre_tokenizer"));
   if (!root.is_null("decoder")) decode_ = make_token_decoder(root.at("decoder"));
   if (!root.is_null("post_processor")) frame_ = read_frame(root.at("post_processor"));
+  needs_origins_ = normalize_ && has_pre_tokenizer && looks_at_origins(root.at("pre_tokenizer"));
   read_added_tokens(root);
+  for (const TokenIds& ids : {frame_.prefix, frame_.suffix}) {
+    for (const std::int64_t id : ids) {
+      root.require(id >= 0 && id < vocab_size(),
+                   detail::concat("post_processor: id ", id, " is not in the vocabulary"));
+    }
+  }
 }
 
 void JsonTokenizer::read_added_tokens(const JsonComponent& root) {
-  constexpr std::int64_t kMostIds = 1 << 24;
   pieces_ = model_->pieces();
+  std::int64_t next = model_->size();
   std::vector<AddedToken> raw, normalized;
   std::set<std::string> special;
   const auto list =
       root.is_null("added_tokens") ? std::vector<JsonComponent>() : root.at("added_tokens").list();
   for (const JsonComponent& component : list) {
     AddedToken token = read_added_token(component);
-    if (const auto known = model_->id_of(token.content)) token.id = *known;
-    component.require(token.id >= 0 && token.id < kMostIds, "id " + std::to_string(token.id));
+    if (token.content.empty()) continue;
+    const std::int64_t id = id_of(token.content);
+    if (model_->id_of(token.content)) token.id = id;
+    // Elsewhere the package gives the next one.
+    component.require(
+        token.id == (id >= 0 ? id : next),
+        detail::concat("id ", token.id, " of '", token.content, "', expected ", id >= 0 ? id : next,
+                       ": the package numbers what is not in the vocabulary behind it"));
+    if (token.id >= next) next = token.id + 1;
     const auto index = static_cast<std::size_t>(token.id);
     if (index >= pieces_.size()) pieces_.resize(index + 1);
     added_ids_[token.content] = token.id;
@@ -233,15 +255,15 @@ void JsonTokenizer::run(std::string_view text, bool traced, const Add& add,
   std::unique_ptr<WordCache> cache = borrow_cache();
   for (const AddedPart& raw : raw_tokens_.split(text)) {
     if (raw.id >= 0) {
-      add_token(raw.id, raw.range.end - 1);
+      add_token(raw.id, raw.content_end - 1);
       continue;
     }
     AlignedText part(text.substr(raw.range.begin, raw.range.end - raw.range.begin), raw.range.begin,
-                     traced);
+                     traced || needs_origins_);
     if (normalize_) part = normalize_(std::move(part));
     for (const AddedPart& inner : normalized_tokens_.split(part.text())) {
       if (inner.id >= 0) {
-        add_token(inner.id, traced ? part.origin(inner.range.end - 1) : 0);
+        add_token(inner.id, traced ? part.origin(inner.content_end - 1) : 0);
         continue;
       }
       AlignedText piece = part.rebuilt();

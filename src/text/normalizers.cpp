@@ -40,13 +40,14 @@ bool is_plain(char32_t c, utf8proc_option_t form) {
   return (composes && c < 0x300) || (c >= 0x4E00 && c <= 0x9FFF);
 }
 
-/// Whether `c` may combine with what precedes it: marks, and the vowels and finals of Hangul.
-bool joins_previous(char32_t c) {
-  if (c >= 0x1160 && c <= 0x11FF) return true;
+bool is_mark(char32_t c) {
   const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
   return category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC ||
          category == UTF8PROC_CATEGORY_ME;
 }
+
+/// Whether `c` may combine with what precedes it: marks, and the vowels and finals of Hangul.
+bool joins_previous(char32_t c) { return (c >= 0x1160 && c <= 0x11FF) || is_mark(c); }
 
 /// The normal form of a character and those that join it.
 void append_normal_form(std::string& out, Character cluster, utf8proc_option_t form) {
@@ -134,10 +135,7 @@ Normalizer make_lowercase(const JsonComponent& /*component*/) {
 Normalizer make_strip_accents(const JsonComponent& /*component*/) {
   return [](AlignedText text) {
     return for_each_character(text, [](char32_t c, std::string& out) {
-      const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
-      const bool is_mark = category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC ||
-                           category == UTF8PROC_CATEGORY_ME;
-      if (!is_mark) append_utf8(out, c);
+      if (!is_mark(c)) append_utf8(out, c);
     });
   };
 }
@@ -162,8 +160,9 @@ Normalizer make_strip(const JsonComponent& component) {
 }
 
 Normalizer make_replace(const JsonComponent& component) {
-  return [pattern = TextPattern(component.at("pattern")),
-          content = component.get<std::string>("content")](AlignedText text) {
+  const TextPattern pattern(component.at("pattern"));
+  component.require(!pattern.matches_empty(), "a pattern that may match nothing is not supported");
+  return [pattern, content = component.get<std::string>("content")](AlignedText text) {
     const std::vector<TextRange> matches = pattern.matches(text.text());
     if (matches.empty()) return text;
     AlignedText result = text.rebuilt();
@@ -179,7 +178,9 @@ Normalizer make_replace(const JsonComponent& component) {
 }
 
 Normalizer make_prepend(const JsonComponent& component) {
-  return [prefix = component.get<std::string>("prepend")](AlignedText text) {
+  const auto prefix = component.get<std::string>("prepend");
+  component.require(!prefix.empty(), "prepend is empty");
+  return [prefix](AlignedText text) {
     if (text.text().empty()) return text;
     AlignedText result = text.rebuilt();
     result.append(text, {0, 0}, prefix);

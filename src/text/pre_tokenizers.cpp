@@ -1,6 +1,7 @@
 // As in huggingface/tokenizers, src/pre_tokenizers.
 #include "pre_tokenizers.h"
 
+#include "metaspace.h"
 #include "text_pattern.h"
 #include "utf8.h"
 
@@ -69,7 +70,7 @@ void cut(Words& words, const TextPattern& pattern, bool invert, Behavior behavio
   for (const TextRange word : words.ranges) {
     parts.clear();
     const auto add = [&](std::size_t begin, std::size_t end, bool is_match) {
-      if (begin < end)
+      if (is_match || begin < end)  // a match may be empty
         parts.push_back({{word.begin + begin, word.begin + end}, is_match != invert});
     };
     std::size_t done = 0;
@@ -82,6 +83,7 @@ void cut(Words& words, const TextPattern& pattern, bool invert, Behavior behavio
     add(done, size, false);
     behavior(parts, result);
   }
+  std::erase_if(result, [](TextRange range) { return range.begin == range.end; });
   words.ranges = std::move(result);
 }
 
@@ -139,16 +141,14 @@ PreTokenizer make_byte_level(const JsonComponent& component) {
 }
 
 PreTokenizer make_metaspace(const JsonComponent& component) {
-  const auto mark = component.get<std::string>("replacement", "\u2581");
-  const bool adds = component.get("add_prefix_space", true);  // files before prepend_scheme
-  const auto scheme = component.get<std::string>("prepend_scheme", adds ? "always" : "never");
-  component.require(scheme == "always" || scheme == "first" || scheme == "never",
-                    "prepend_scheme: expected always, first or never");
+  const auto [mark, scheme] = read_metaspace(component);
   const bool cuts = component.get("split", true);
-  return [mark, scheme, cuts, pattern = TextPattern(mark)](Words& words) {
+  return [mark = mark, scheme = scheme, cuts, pattern = TextPattern(mark)](Words& words) {
     const std::string& bytes = words.text.text();
     rewrite(words, [&](TextRange word, AlignedText& out) {
-      const bool is_first = words.at_start && word.begin == 0;
+      // Where the text was normalised, all that its first character became is at the start.
+      const bool is_first = words.text.traced() ? words.text.origin(word.begin) == 0
+                                                : words.at_start && word.begin == 0;
       const bool is_marked =
           bytes[word.begin] == ' ' || std::string_view(bytes).substr(word.begin).starts_with(mark);
       if (!is_marked && (scheme == "always" || (scheme == "first" && is_first))) {
@@ -210,6 +210,13 @@ PreTokenizer make_pre_tokenizer(const JsonComponent& component) {
       {"Digits", make_digits},         {"Punctuation", make_punctuation},
       {"Whitespace", make_whitespace}, {"WhitespaceSplit", make_whitespace_split}};
   return component.choose(table)(component);
+}
+
+bool looks_at_origins(const JsonComponent& component) {
+  const auto type = component.get<std::string>("type", "");
+  if (type != "Sequence") return type == "Metaspace" && read_metaspace(component).scheme == "first";
+  const std::vector<JsonComponent> steps = component.at("pretokenizers").list();
+  return std::any_of(steps.begin(), steps.end(), looks_at_origins);
 }
 
 bool ends_in_bytes(const JsonComponent& component) {

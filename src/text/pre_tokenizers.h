@@ -22,6 +22,10 @@ using PreTokenizer = std::function<void(Words&)>;
 /// bytes is the model's affair. IoError names what is not supported.
 PreTokenizer make_pre_tokenizer(const JsonComponent& component);
 
+/// Whether `component` asks where in the input a word begins: it then needs a traced text, if that
+/// was normalised.
+bool looks_at_origins(const JsonComponent& component);
+
 /// Whether `component` is or ends with ByteLevel: the model then sees bytes.
 bool ends_in_bytes(const JsonComponent& component);
 

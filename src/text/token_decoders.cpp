@@ -2,6 +2,7 @@
 #include "token_decoders.h"
 
 #include "byte_alphabet.h"
+#include "metaspace.h"
 #include "text_pattern.h"
 #include "utf8.h"
 
@@ -17,17 +18,6 @@ std::string join(const Pieces& pieces) {
   std::string text;
   for (const std::string& piece : pieces) text += piece;
   return text;
-}
-
-std::string replace_all(const std::string& text, const TextPattern& pattern,
-                        const std::string& content) {
-  std::string result;
-  std::size_t copied = 0;
-  for (const TextRange match : pattern.matches(text)) {
-    result.append(text, copied, match.begin - copied).append(content);
-    copied = match.end;
-  }
-  return result.append(text, copied);
 }
 
 TokenDecoder decode_steps(const JsonComponent& component) {
@@ -93,7 +83,7 @@ TokenDecoder decode_fused(const JsonComponent& /*component*/) {
 TokenDecoder decode_replaced(const JsonComponent& component) {
   return [pattern = TextPattern(component.at("pattern")),
           content = component.get<std::string>("content")](Pieces pieces) {
-    for (std::string& piece : pieces) piece = replace_all(piece, pattern, content);
+    for (std::string& piece : pieces) piece = pattern.replace(piece, content);
     return pieces;
   };
 }
@@ -120,13 +110,12 @@ TokenDecoder decode_stripped(const JsonComponent& component) {
 }
 
 TokenDecoder decode_metaspace(const JsonComponent& component) {
-  const auto mark = component.get<std::string>("replacement", "\u2581");
-  const bool adds = component.get("add_prefix_space", true);
-  const auto scheme = component.get<std::string>("prepend_scheme", adds ? "always" : "never");
-  return [pattern = TextPattern(mark), scheme](Pieces pieces) {
+  const MetaspaceSettings settings = read_metaspace(component);
+  const bool prepends = settings.scheme != "never";
+  return [pattern = TextPattern(settings.mark), prepends](Pieces pieces) {
     for (std::size_t i = 0; i < pieces.size(); ++i) {
       // Every mark of the first piece goes.
-      pieces[i] = replace_all(pieces[i], pattern, i == 0 && scheme != "never" ? "" : " ");
+      pieces[i] = pattern.replace(pieces[i], i == 0 && prepends ? "" : " ");
     }
     return pieces;
   };
@@ -135,7 +124,7 @@ TokenDecoder decode_metaspace(const JsonComponent& component) {
 TokenDecoder decode_suffixes(const JsonComponent& component) {
   return [pattern = TextPattern(component.get<std::string>("suffix", "</w>"))](Pieces pieces) {
     for (std::size_t i = 0; i < pieces.size(); ++i) {
-      pieces[i] = replace_all(pieces[i], pattern, i + 1 == pieces.size() ? "" : " ");
+      pieces[i] = pattern.replace(pieces[i], i + 1 == pieces.size() ? "" : " ");
     }
     return pieces;
   };

@@ -1,10 +1,10 @@
 // Chooses what a checkpoint's tokenizer stands on and adds what tokenizer_config.json says.
+#include "json_component.h"
 #include "json_tokenizer.h"
 #include "sentencepiece_backend.h"
 #include "vocabulary_files.h"
 
 #include <shira/base/error.h>
-#include <shira/io/atomic_file.h>
 #include <shira/text/tokenizer.h>
 
 #include <nlohmann/json.hpp>
@@ -16,18 +16,12 @@ using nlohmann::json;
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD: an incomplete character
 
-json read_object(const std::filesystem::path& file) {
-  json object = json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
-  SHIRA_CHECK(IoError, object.is_object(), file.string(), ": not a JSON object.");
-  return object;
-}
-
 /// tokenizer.json first, as transformers' fast tokenizers do: it alone has all added tokens.
 std::unique_ptr<TokenizerBackend> load_backend(const std::filesystem::path& directory,
-                                               const json& settings) {
+                                               json& settings) {
   const auto has = [&](const char* name) { return std::filesystem::exists(directory / name); };
   const auto file = directory / "tokenizer.json";
-  if (has("tokenizer.json")) return make_json_tokenizer(read_object(file), file.string());
+  if (has("tokenizer.json")) return make_json_tokenizer(read_json_object(file), file.string());
   if (has("tokenizer.model")) return load_sentencepiece(directory / "tokenizer.model");
   if (has("vocab.json") && has("merges.txt")) {
     return make_json_tokenizer(read_vocabulary_files(directory, settings),
@@ -41,14 +35,23 @@ std::unique_ptr<TokenizerBackend> load_backend(const std::filesystem::path& dire
                 "vocab.json and merges.txt.");
 }
 
-/// The settings' flag decides whether `token` stands at an end of `frame`; without it the model's
-/// own settings do.
-void apply_flag(const json& settings, const char* key, std::int64_t token, bool at_front,
-                TokenIds& frame) {
-  const auto flag = settings.find(key);
-  if (flag == settings.end() || !flag->is_boolean() || token < 0) return;
-  std::erase(frame, token);
-  if (flag->get<bool>()) frame.insert(at_front ? frame.begin() : frame.end(), token);
+/// An end of a text's frame, and what tokenizer_config.json calls it.
+struct End {
+  const char* flag;   // add_bos_token
+  const char* token;  // bos_token
+  bool is_front;
+};
+
+/// The settings' flag decides whether `token` stands there; without it the model's own settings do.
+void apply_flag(const json& settings, const End& end, std::int64_t token,
+                const std::filesystem::path& file, TokenIds& frame) {
+  const auto flag = settings.find(end.flag);
+  if (flag == settings.end() || !flag->is_boolean()) return;
+  if (token >= 0) std::erase(frame, token);
+  if (!flag->get<bool>()) return;
+  SHIRA_CHECK(IoError, token >= 0, file.string(), ": ", end.flag, " is true, but ", end.token, " '",
+              special_token(settings, end.token), "' is not in the vocabulary.");
+  frame.insert(end.is_front ? frame.begin() : frame.end(), token);
 }
 
 }  // namespace
@@ -62,7 +65,8 @@ struct Tokenizer::Model {
 };
 
 Tokenizer::Tokenizer(const std::filesystem::path& directory) : model_(std::make_unique<Model>()) {
-  const json settings = read_tokenizer_settings(directory);
+  const auto settings_file = directory / "tokenizer_config.json";
+  json settings = read_tokenizer_settings(directory);
   model_->backend = load_backend(directory, settings);
   const TokenizerBackend& backend = *model_->backend;
   const auto id = [&](const char* key, std::int64_t otherwise) {
@@ -74,8 +78,9 @@ Tokenizer::Tokenizer(const std::filesystem::path& directory) : model_(std::make_
   model_->eos = id("eos_token", backend.eos_id());
   model_->prefix = backend.prefix();
   model_->suffix = backend.suffix();
-  apply_flag(settings, "add_bos_token", model_->bos, /*at_front=*/true, model_->prefix);
-  apply_flag(settings, "add_eos_token", model_->eos, /*at_front=*/false, model_->suffix);
+  const End front{"add_bos_token", "bos_token", true}, back{"add_eos_token", "eos_token", false};
+  apply_flag(settings, front, model_->bos, settings_file, model_->prefix);
+  apply_flag(settings, back, model_->eos, settings_file, model_->suffix);
 }
 
 Tokenizer::~Tokenizer() = default;
@@ -89,15 +94,26 @@ TokenIds Tokenizer::encode(std::string_view text, SpecialTokens special) const {
   return ids;
 }
 
-std::pair<TokenIds, TokenIds> Tokenizer::encode_pair(const std::string& prompt,
-                                                     const std::string& answer) const {
-  std::pair<TokenIds, TokenIds> ids;
-  bool in_answer = false;
-  for (const TracedToken& token : model_->backend->encode_traced(prompt + answer)) {
-    in_answer = in_answer || token.last >= prompt.size();
-    (in_answer ? ids.second : ids.first).push_back(token.id);
+std::vector<TokenIds> Tokenizer::encode_parts(const std::vector<std::string>& parts) const {
+  std::string text;
+  std::vector<std::size_t> ends;
+  for (const std::string& part : parts) {
+    text += part;
+    ends.push_back(text.size());
+  }
+  std::vector<TokenIds> ids(parts.size());
+  std::size_t current = 0;
+  for (const TracedToken& token : model_->backend->encode_traced(text)) {
+    while (current + 1 < parts.size() && token.last >= ends[current]) ++current;
+    ids[current].push_back(token.id);
   }
   return ids;
+}
+
+std::pair<TokenIds, TokenIds> Tokenizer::encode_pair(const std::string& prompt,
+                                                     const std::string& answer) const {
+  std::vector<TokenIds> ids = encode_parts({prompt, answer});
+  return {std::move(ids[0]), std::move(ids[1])};
 }
 
 std::string Tokenizer::decode(const TokenIds& ids) const {

@@ -1,6 +1,7 @@
-// The only file that knows PCRE2. Its classes are Unicode's (PCRE2_UCP); where it and Oniguruma
-// differ, the pattern is rewritten: \s is Unicode's White_Space, \w what UTS 18 says.
+// The only file that knows PCRE2. Its classes are Unicode's (PCRE2_UCP).
 #include "unicode_regex.h"
+
+#include "oniguruma.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <shira/base/error.h>
@@ -8,76 +9,10 @@
 #include <pcre2.h>
 
 #include <array>
-#include <cctype>
+#include <cstdint>
 
 namespace shira {
 namespace {
-
-constexpr std::string_view kSpaces = R"(\x09-\x0D\x85\p{Z})";
-constexpr std::string_view kWordCharacters = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
-constexpr std::string_view kDigits = R"(\p{Nd})";
-
-/// `class_members` for an escape that stands for a class; empty for others.
-std::string_view class_members(char escape) {
-  switch (escape) {
-    case 's':
-    case 'S': return kSpaces;
-    case 'w':
-    case 'W': return kWordCharacters;
-    case 'd':
-    case 'D': return kDigits;
-    default: return {};
-  }
-}
-
-/// What Oniguruma alone has at `i`, outside of escapes.
-void refuse_foreign(const std::string& pattern, std::size_t i, bool in_class) {
-  const auto at = [&](std::string_view text) { return pattern.compare(i, text.size(), text) == 0; };
-  if (in_class) {
-    SHIRA_CHECK(IoError, !at("&&"), "intersections of classes (&&) are not supported");
-    SHIRA_CHECK(IoError, !at("[") || at("[:"), "classes within classes are not supported");
-    return;
-  }
-  const char option = at("(?") && i + 2 < pattern.size() ? pattern[i + 2] : '\0';
-  SHIRA_CHECK(IoError,
-              std::isalpha(static_cast<unsigned char>(option)) == 0 || at("(?i:") || at("(?i)"),
-              "of the options (?...) only i is supported");
-}
-
-std::string translate_escape(char escape, bool in_class) {
-  constexpr std::string_view kCommon = "pPrntvfabBAzZGxe";
-  const bool is_upper = escape >= 'A' && escape <= 'Z';
-  const std::string same = {'\\', escape};
-  const std::string_view members = class_members(escape);
-  if (members.empty()) {
-    const bool is_letter = is_upper || (escape >= 'a' && escape <= 'z');
-    SHIRA_CHECK(IoError, !is_letter || kCommon.find(escape) != kCommon.npos, same,
-                " is not supported");
-    return escape == 'v' ? R"(\x0B)" : same;  // Oniguruma's is the one character
-  }
-  if (!in_class) return detail::concat(is_upper ? "[^" : "[", members, "]");
-  SHIRA_CHECK(IoError, escape != 'W', "\\W within a class is not supported");
-  // PCRE2's \S and \D within a class differ from Oniguruma's at U+180E alone.
-  return is_upper ? same : std::string(members);
-}
-
-/// Rewrites Oniguruma's escapes and refuses what it alone has; the rest is common to both.
-std::string to_pcre2(const std::string& pattern) {
-  std::string result;
-  bool in_class = false;
-  for (std::size_t i = 0; i < pattern.size(); ++i) {
-    const char c = pattern[i];
-    if (c == '\\' && i + 1 < pattern.size()) {
-      result += translate_escape(pattern[++i], in_class);
-      continue;
-    }
-    refuse_foreign(pattern, i, in_class);
-    if (c == '[') in_class = true;
-    if (c == ']') in_class = false;
-    result += c;
-  }
-  return result;
-}
 
 std::string message_of(int code) {
   std::array<PCRE2_UCHAR, 256> buffer{};
@@ -133,6 +68,12 @@ UnicodeRegex::UnicodeRegex(const std::string& pattern) : code_(std::make_unique<
 
 UnicodeRegex::~UnicodeRegex() = default;
 UnicodeRegex::UnicodeRegex(UnicodeRegex&&) noexcept = default;
+
+bool UnicodeRegex::matches_empty() const {
+  std::uint32_t may_be_empty = 0;
+  pcre2_pattern_info(code_->code, PCRE2_INFO_MATCHEMPTY, &may_be_empty);
+  return may_be_empty != 0;
+}
 
 TextRange UnicodeRegex::find(std::string_view text, std::size_t start) const {
   Scratch& mine = scratch();

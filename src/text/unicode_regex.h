@@ -21,6 +21,8 @@ class UnicodeRegex {
   /// The first match in `text` from byte `start` on; what precedes is seen by look-behinds. An
   /// empty range at npos where there is none.
   TextRange find(std::string_view text, std::size_t start) const;
+  /// Whether a match may be empty.
+  bool matches_empty() const;
 
  private:
   struct Code;

@@ -1,6 +1,7 @@
 // Unigram language model (Kudo 2018) as huggingface/tokenizers has it, src/models/unigram: the best
 // path by Viterbi's algorithm over all pieces that begin at each character.
 #include "aligned_text.h"
+#include "byte_alphabet.h"
 #include "utf8.h"
 #include "word_model.h"
 
@@ -21,6 +22,7 @@ class UnigramModel : public WordModel {
     return found == ids_.end() ? std::nullopt : std::optional(found->second);
   }
   const std::vector<std::string>& pieces() const override { return pieces_; }
+  std::int64_t size() const override { return std::ssize(pieces_); }
 
  private:
   /// The best way to a place in the word.
@@ -55,6 +57,7 @@ UnigramModel::UnigramModel(const JsonComponent& component)
     : falls_back_(component.get("byte_fallback", false)) {
   constexpr double kUnknownPenalty = 10.0;
   for (const JsonComponent& entry : component.at("vocab").list()) {
+    entry.require(entry.json().size() == 2, "expected a piece and its score");
     auto [piece, score] = entry.as<std::pair<std::string, double>>();
     pieces_.push_back(std::move(piece));
     scores_.push_back(score);
@@ -65,9 +68,10 @@ UnigramModel::UnigramModel(const JsonComponent& component)
   }
   component.require(!component.is_null("unk_id"),
                     "a Unigram model without unk_id is not supported");
-  unknown_ = component.get<std::int32_t>("unk_id");
-  component.require(unknown_ >= 0 && unknown_ < std::ssize(pieces_),
+  const auto unknown = component.get<std::int64_t>("unk_id");
+  component.require(unknown >= 0 && unknown < std::ssize(pieces_),
                     "unk_id is not in the vocabulary");
+  unknown_ = static_cast<std::int32_t>(unknown);
   unknown_score_ = *std::min_element(scores_.begin(), scores_.end()) - kUnknownPenalty;
 }
 
@@ -127,11 +131,9 @@ void UnigramModel::add_piece(std::string_view piece, std::vector<WordToken>& out
     out.push_back({found->second, static_cast<std::uint32_t>(piece.size())});
     return;
   }
-  constexpr std::string_view kHex = "0123456789ABCDEF";
   const std::size_t begin = out.size();
   for (const char c : piece) {
-    const auto byte = static_cast<unsigned char>(c);
-    const auto id = id_of(std::string("<0x") + kHex[byte / 16] + kHex[byte % 16] + ">");
+    const auto id = id_of(fallback_piece(static_cast<unsigned char>(c)));
     if (!falls_back_ || !id) {
       out.resize(begin);
       out.push_back({unknown_, static_cast<std::uint32_t>(piece.size())});

@@ -13,9 +13,10 @@ namespace shira {
 nlohmann::json read_tokenizer_settings(const std::filesystem::path& directory);
 
 /// The tokenizer.json that transformers makes of them, by the class that `settings` (the
-/// tokenizer_config.json) names. IoError lists the classes that are supported.
+/// tokenizer_config.json) names; it gets what the class has without settings. IoError lists the
+/// classes that are supported.
 nlohmann::json read_vocabulary_files(const std::filesystem::path& directory,
-                                     const nlohmann::json& settings);
+                                     nlohmann::json& settings);
 
 /// The text of a special token of a tokenizer_config.json: a string, or an object with `content`.
 /// Empty where it has none.

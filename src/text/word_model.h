@@ -27,6 +27,8 @@ class WordModel {
   virtual std::optional<std::int32_t> id_of(const std::string& piece) const = 0;
   /// The pieces by id; those of no id are empty.
   virtual const std::vector<std::string>& pieces() const = 0;
+  /// How many pieces there are: fewer than ids where some have no piece.
+  virtual std::int64_t size() const = 0;
   /// A text that is one word may be cut before a character that this begins with, if another
   /// precedes it: no token reaches over such a place. Empty: it may not.
   virtual std::string_view cut_before() const { return {}; }

@@ -88,9 +88,13 @@ def answers_of(tokenizer, chat):
     return [tokenizer.decode(run) for run in runs]
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
-def test_ids_equal_those_of_transformers(template, tmp_path):
-    text, kind, bos, eos, tokens = TEMPLATES[template]
+# Beside each template's own kind of tokenizer: those to which it matters where a text begins.
+OTHER_KINDS = [("llama-2", "mistral"), ("mistral", "mistral"), ("chatml", "mistral"), ("chatml", "gpt2_with_space"), ("llama-3", "unigram")]
+
+
+@pytest.mark.parametrize("template, kind", [(name, entry[1]) for name, entry in TEMPLATES.items()] + OTHER_KINDS)
+def test_ids_equal_those_of_transformers(template, kind, tmp_path):
+    text, own_kind, bos, eos, tokens = TEMPLATES[template]
     make_tokenizer(kind, tmp_path)
     named = {"bos_token": bos, "eos_token": eos}
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"), **named)
@@ -104,6 +108,8 @@ def test_ids_equal_those_of_transformers(template, tmp_path):
             messages, chat_template=text, add_generation_prompt=prompt, tokenize=False
         )
         assert chat["ids"] == tokenizer(rendered, add_special_tokens=False)["input_ids"], rendered
+        if kind != own_kind:
+            continue
         said = [message["content"] for message in messages if message["role"] == "assistant"]
         strips = template in ("llama-2", "llama-3")
         for answer, content in zip(answers_of(tokenizer, chat), said, strict=True):
@@ -133,13 +139,18 @@ def llama3(copy_of):
     )
 
 
-def test_training_on_messages(llama3, tmp_path):
-    directory, tokenizer = llama3
-    messages = [{"role": "user", "content": "the river?"}, {"role": "assistant", "content": " Running. "}]
+def dry_run(directory, tmp_path, messages):
     keys = {"datasets": write_records(tmp_path, [{"messages": messages}] * 3), "base_model": str(directory)}
     keys["datasets"][0]["type"] = "messages"
     config = write_config(tmp_path / "c.yaml", **keys, chat_template="llama-3", sequence_len=256, micro_batch_size=1)
-    sample = run_json("train", config, "--dry_run")["batch"][0]
+    return config, ("train", config, "--dry_run")
+
+
+def test_training_on_messages(llama3, tmp_path):
+    directory, tokenizer = llama3
+    messages = [{"role": "user", "content": "the river?"}, {"role": "assistant", "content": " Running. "}]
+    config, command = dry_run(directory, tmp_path, messages)
+    sample = run_json(*command)["batch"][0]
     text = tokenizer.apply_chat_template(messages, chat_template=LLAMA_3, tokenize=False)
     assert sample["tokens"] == len(tokenizer(text, add_special_tokens=False)["input_ids"])
     assert sample["trained_text"] == "Running."
@@ -147,7 +158,38 @@ def test_training_on_messages(llama3, tmp_path):
     assert run_json("train", config)["trained_parameters"] > 0
 
 
-@pytest.mark.parametrize("system", [None, "be brief"])
+def test_a_message_of_weight_0_is_context_alone(llama3, tmp_path):
+    directory, tokenizer = llama3
+    messages = [
+        {"role": "user", "content": "a?"},
+        {"role": "assistant", "content": "not this", "weight": 0},
+        {"role": "user", "content": "b?"},
+        {"role": "assistant", "content": "this", "weight": 1, "tool_calls": None},
+        {"role": "user", "content": "c?"},
+    ]
+    _, command = dry_run(directory, tmp_path, messages)
+    sample = run_json(*command)["batch"][0]
+    text = tokenizer.apply_chat_template(messages, chat_template=LLAMA_3, tokenize=False)
+    assert sample["tokens"] == len(tokenizer(text, add_special_tokens=False)["input_ids"])  # no header for an answer
+    assert sample["trained_text"] == "this"
+
+
+@pytest.mark.parametrize(
+    "answer, says",
+    [
+        ({"weight": 0}, "there is nothing to learn"),
+        ({"weight": 0.5}, "weight is 0.5, expected 0 or 1"),
+        ({"tool_calls": [{"id": "x"}]}, "tool_calls are not supported"),
+        ({"function_call": {"name": "x"}}, "function_call are not supported"),
+    ],
+)
+def test_messages_that_cannot_be_learned(llama3, tmp_path, answer, says):
+    messages = [{"role": "user", "content": "a?"}, {"role": "assistant", "content": "b"} | answer]
+    _, command = dry_run(llama3[0], tmp_path, messages)
+    assert says in failure_of(*command)
+
+
+@pytest.mark.parametrize("system", [None, "be brief", ""])
 def test_generate_answers_a_message(llama3, system):
     directory, tokenizer = llama3
     messages = [{"role": "system", "content": system}] * (system is not None)
@@ -155,7 +197,7 @@ def test_generate_answers_a_message(llama3, system):
     text = tokenizer.apply_chat_template(
         messages, chat_template=LLAMA_3, tokenize=False, add_generation_prompt=True
     )
-    flags = ("--system", system) if system else ()
+    flags = ("--system", system) if system is not None else ()
     answer = run_json(
         "generate", "--base_model", directory, "--chat", "llama-3", "--prompt", "the river?", *flags, "--max_new_tokens", 9
     )
@@ -166,6 +208,16 @@ def test_generate_answers_a_message(llama3, system):
 def test_a_template_whose_tokens_the_model_lacks(tmp_path):
     directory = checkpoint("llama2")
     flags = ("--base_model", directory, "--prompt", "x")
-    assert "<|im_end|>" in failure_of("generate", *flags, "--chat", "chatml")
+    assert "<|im_start|>" in failure_of("generate", *flags, "--chat", "chatml")
     assert "chatml, llama-2" in failure_of("generate", *flags, "--chat", "vicuna")
     failure_of("generate", *flags, "--system", "be brief", rc=2)
+
+
+@pytest.mark.parametrize("missing", HEADERS)
+def test_every_token_of_a_template_is_asked_for(llama3, missing):
+    directory, _ = llama3
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        file = directory / name
+        file.write_text(file.read_text().replace(missing, "<|other|>" if name == "tokenizer.json" else missing))
+    error = failure_of("generate", "--base_model", directory, "--prompt", "x", "--chat", "llama-3")
+    assert f"llama-3 needs the token '{missing}'" in error

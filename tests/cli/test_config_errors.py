@@ -56,8 +56,11 @@ def change_weights(directory):
         ("rope_scaling", {"type": "longrope", "factor": 2.0}),
         ("rope_scaling", {"rope_type": "yarn", "factor": 2.0, "beta_slow": 0}),
         ("rope_scaling", {"type": "dynamic"}),
-        ("sliding_window", 0),
-        ("sliding_window", "7"),
+        ("model_type", None),
+        ("is_causal", False),
+        ("layer_types", ["chunked_attention"] * 2),
+        ("layer_types", "full_attention"),
+        ("rope_parameters", {"full_attention": {"rope_type": "default", "rope_theta": 500.0}}),
         ("rope_scaling", {**LLAMA3_ROPE, "factor": "8"}),
         (
             "rope_scaling",
@@ -88,6 +91,37 @@ def test_value_that_is_not_supported(directory, key, value):
     edit_json(directory / "config.json", **{key: value})
     error = error_with(directory)
     assert key in error and "config.json" in error
+
+
+@pytest.mark.parametrize("value", [0, "7"])
+def test_a_window_that_is_none(copy_of, value):
+    directory = copy_of(checkpoint("mistral"))
+    edit_json(directory / "config.json", sliding_window=value)
+    assert "sliding_window" in error_with(directory)
+
+
+def test_rope_settings_that_contradict_each_other(directory):
+    parameters = {"rope_type": "default", "rope_theta": 10000.0}
+    edit_json(directory / "config.json", rope_parameters=parameters, rope_scaling={"type": "linear", "factor": 4.0})
+    assert "rope_scaling: differs from rope_parameters" in error_with(directory)
+
+
+def test_a_config_without_model_type(directory):
+    config = json.loads((directory / "config.json").read_text())
+    del config["model_type"]
+    (directory / "config.json").write_text(json.dumps(config))
+    assert "model_type: missing" in error_with(directory)
+
+
+@pytest.mark.parametrize("layers", [20, 200_000])
+def test_far_more_layers_than_tensors_are_few_words(directory, layers):
+    edit_json(directory / "config.json", num_hidden_layers=layers)
+    error = error_with(directory)
+    assert len(error) < 3000
+    if layers == 20:
+        assert "model.layers.2.input_layernorm.weight: missing" in error and "more" in error
+    else:
+        assert "num_hidden_layers is 200000" in error
 
 
 def test_all_values_in_one_error(directory):

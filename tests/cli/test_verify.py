@@ -9,11 +9,13 @@ from conftest import (
     SOURCE_DIR,
     VARIANTS,
     checkpoint,
+    edit_json,
     failure_of,
     reference_state,
     run_json,
     run_shira,
 )
+from make_reference_state import make_reference_state
 from safetensors.numpy import load_file, save_file
 
 TOLERANCE = 1e-4  # max abs error / max abs reference, a tensor
@@ -91,6 +93,25 @@ def test_every_gradient_agrees(variant):
         LOGIT,
         LOSS,
     }
+
+
+@pytest.mark.parametrize(
+    "variant, keys",
+    [
+        ("llama2", {"sliding_window": 5}),
+        ("llama2", {"sliding_window": 5, "use_sliding_window": True}),
+        ("llama2", {"sliding_window": 5, "layer_types": ["sliding_attention"] * 2}),
+        ("mistral", {"sliding_window": 5, "use_sliding_window": False}),
+        ("mistral", {"attention_bias": True, "mlp_bias": True}),
+        ("qwen2", {"attention_bias": False, "mlp_bias": True}),
+    ],
+)
+def test_keys_of_other_models_are_ignored(variant, keys, copy_of, tmp_path):
+    """As in transformers, which is asked here."""
+    directory = copy_of(checkpoint(variant))
+    edit_json(directory / "config.json", **keys)
+    make_reference_state(directory, tmp_path / "state.safetensors", length=LENGTH)
+    assert_agrees(directory, tmp_path / "state.safetensors")
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -24,15 +24,17 @@ bool is_sound(const shira::LlamaConfig& config) {
 }  // namespace
 
 std::vector<std::string> fuzz_seeds() {
-  return {R"({"model_type":"llama","vocab_size":32,"hidden_size":8,"intermediate_size":16,)"
-          R"("num_hidden_layers":1,"num_attention_heads":2,"num_key_value_heads":1,)"
-          R"("head_dim":4,"max_position_embeddings":64,"rms_norm_eps":1e-5,"rope_theta":1e4,)"
-          R"("tie_word_embeddings":true,"eos_token_id":[2,3]})",
-          R"({"vocab_size":32,"hidden_size":8,"intermediate_size":16,"num_hidden_layers":1,)"
-          R"("num_attention_heads":2,"rope_scaling":{"rope_type":"llama3","factor":8.0,)"
-          R"("low_freq_factor":1.0,"high_freq_factor":4.0,)"
-          R"("original_max_position_embeddings":64},"quantization_config":null})",
-          R"({"rope_parameters":{"rope_type":"default","rope_theta":5e5},"hidden_act":"silu"})"};
+  return {
+      R"({"model_type":"llama","vocab_size":32,"hidden_size":8,"intermediate_size":16,)"
+      R"("num_hidden_layers":1,"num_attention_heads":2,"num_key_value_heads":1,)"
+      R"("head_dim":4,"max_position_embeddings":64,"rms_norm_eps":1e-5,"rope_theta":1e4,)"
+      R"("tie_word_embeddings":true,"eos_token_id":[2,3]})",
+      R"({"model_type":"qwen3","vocab_size":32,"hidden_size":8,"intermediate_size":16,)"
+      R"("num_hidden_layers":1,"layer_types":["full_attention"],)"
+      R"("num_attention_heads":2,"rope_scaling":{"rope_type":"llama3","factor":8.0,)"
+      R"("low_freq_factor":1.0,"high_freq_factor":4.0,)"
+      R"("original_max_position_embeddings":64},"quantization_config":null})",
+      R"({"model_type":"mistral","rope_parameters":{"rope_type":"default","rope_theta":5e5},"hidden_act":"silu"})"};
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

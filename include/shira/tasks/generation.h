@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,8 +26,8 @@ struct GenerateOptions {
   /// A chat template (chat_template.h): a prompt is a user's message, and the answer ends with the
   /// template's end. Empty: a prompt is text to be continued.
   std::string chat_template = "";
-  std::string system = "";             // with chat_template: the system's message; empty: none
-  std::vector<std::string> stop = {};  // generation ends before the first of these texts
+  std::optional<std::string> system = {};  // with chat_template: the system's message
+  std::vector<std::string> stop = {};      // generation ends before the first of these texts
   /// Called with each piece of a single prompt's text as it is complete; never splits a UTF-8
   /// character.
   std::function<void(std::string_view)> on_text = nullptr;
@@ -40,7 +41,8 @@ struct Generated {
 };
 
 /// Continues `prompt` (encoded with the model's special tokens). Ends at an EOS id of the config, a
-/// stop text, or max_new_tokens. Error for a prompt of no tokens.
+/// stop text, or max_new_tokens. Ids that the tokenizer does not have are never written. Error for
+/// a prompt of no tokens.
 SHIRA_API Generated generate(Llama& model, const Tokenizer& tokenizer, const std::string& prompt,
                              const GenerateOptions& options = {});
 

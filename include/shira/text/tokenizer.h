@@ -26,15 +26,18 @@ class SHIRA_API Tokenizer {
  public:
   /// Reads the first that `directory` has of tokenizer.json, tokenizer.model, and vocab.json with
   /// merges.txt; and tokenizer_config.json, if there. IoError when there is none, or for a
-  /// component of tokenizer.json that is not supported: it names it.
+  /// component of tokenizer.json that is not supported: it names it. Truncation and padding of a
+  /// tokenizer.json are ignored, as transformers has it.
   explicit Tokenizer(const std::filesystem::path& directory);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
 
   /// Added and special tokens of a tokenizer.json are found in the text.
   TokenIds encode(std::string_view text, SpecialTokens special = SpecialTokens::kNone) const;
-  /// The ids of prompt + answer, encoded as one text and cut where the answer begins; a piece with
-  /// parts of both is the answer's.
+  /// The ids of each of the parts of one text, which is encoded as a whole; a piece that reaches
+  /// over several is the last one's.
+  std::vector<TokenIds> encode_parts(const std::vector<std::string>& parts) const;
+  /// The same of a prompt and its answer.
   std::pair<TokenIds, TokenIds> encode_pair(const std::string& prompt,
                                             const std::string& answer) const;
   /// Control tokens (BOS, EOS) give no text. Error for an id outside the vocabulary.
