@@ -167,8 +167,6 @@ def test_what_is_cut_is_told(tmp_path):
     [
         ({"model_max_length": 1}, ["rows of 1 tokens", "model_max_length", "at least 2"]),
         ({"model_max_length": -5}, ["rows of -5 tokens"]),
-        ({"pad_token": "<nothing>"}, ["pad_token", "<nothing>"]),
-        ({"eos_token": None}, ["eos_token"]),
     ],
     ids=str,
 )
@@ -177,3 +175,12 @@ def test_a_tokenizer_that_does_not_fit_is_refused(settings, words, tmp_path):
     set_config(small, **settings)
     rows, error = encode_prompts(small, ["dog"])
     assert rows is None and all(word in error for word in words), error
+
+
+@pytest.mark.parametrize("settings", [{"pad_token": "<nothing>"}, {"eos_token": None}], ids=str)
+def test_tokens_that_the_vocabulary_lacks_are_added_as_transformers_does(settings, tmp_path):
+    small = small_clip(tmp_path / "small", model_max_length=8)
+    set_config(small, **settings)
+    peer = transformers.CLIPTokenizer.from_pretrained(small)
+    expected = peer(["dog"], padding="max_length", max_length=8, truncation=True)["input_ids"]
+    assert encode_prompts(small, ["dog"], 77)[0] == expected
