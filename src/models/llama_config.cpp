@@ -212,7 +212,13 @@ void check_layer_types(JsonConfig& reader) {
 void read_sliding_window(JsonConfig& reader, const Family& family, LlamaConfig& config) {
   check_layer_types(reader);
   if (family.sliding_window == 0) return;
-  if (family.chooses_sliding && !reader.get<bool>("use_sliding_window", false)) return;
+  if (family.chooses_sliding && !reader.get<bool>("use_sliding_window", false)) {
+    const bool is_full = !reader.has("layer_types") ||
+                         std::ranges::find(reader.at("layer_types"), json("sliding_attention")) ==
+                             reader.at("layer_types").end();
+    reader.expect(is_full, "layer_types", "sliding_attention needs use_sliding_window");
+    return;
+  }
   const bool is_named = reader.object().contains("sliding_window");  // null: none
   const auto window =
       reader.get<std::int64_t>("sliding_window", is_named ? 0 : family.sliding_window);

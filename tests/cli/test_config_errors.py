@@ -100,6 +100,13 @@ def test_a_window_that_is_none(copy_of, value):
     assert "sliding_window" in error_with(directory)
 
 
+def test_layers_with_a_window_that_is_off(copy_of):
+    """transformers fails when it gets to them."""
+    directory = copy_of(checkpoint("qwen2"))
+    edit_json(directory / "config.json", layer_types=["full_attention", "sliding_attention"])
+    assert "sliding_attention needs use_sliding_window" in error_with(directory)
+
+
 def test_rope_settings_that_contradict_each_other(directory):
     parameters = {"rope_type": "default", "rope_theta": 10000.0}
     edit_json(directory / "config.json", rope_parameters=parameters, rope_scaling={"type": "linear", "factor": 4.0})
