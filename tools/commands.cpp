@@ -112,10 +112,10 @@ AdaptedPipeline::AdaptedPipeline(const ModelFlags& flags)
       switcher(*pipeline),
       force(flags.force) {
   adapters = load_scaled_adapters(flags.adapters, parameters_of(*pipeline));
-  if (!adapters.empty()) scale_adapters(1.0);
 }
 
 void AdaptedPipeline::scale_adapters(double factor) {
+  if (adapters.empty()) return;
   std::vector<ScaledAdapter> scaled = adapters;
   for (ScaledAdapter& adapter : scaled) adapter.scale *= factor;
   switcher.switch_to(switcher.resolve(scaled, {.force = force}));

@@ -67,11 +67,11 @@ struct AdaptedModel {
   AdapterSwitcher switcher;
 };
 
-/// The same for a diffusers pipeline.
+/// A diffusers pipeline and the given adapters, which scale_adapters applies to it.
 struct AdaptedPipeline {
   explicit AdaptedPipeline(const ModelFlags& flags);
 
-  /// Applies the adapters with `factor` times their scales.
+  /// Applies the adapters, if there are any, with `factor` times their scales.
   void scale_adapters(double factor);
 
   DiffusionPipeline pipeline;

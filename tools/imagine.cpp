@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 namespace shira::tools {
 namespace {
@@ -34,9 +35,9 @@ struct ImagineFlags {
 
 constexpr std::string_view kScaleGrid = "adapter_scale=";
 
-/// The numbers of "adapter_scale=0,0.5,1"; none for a plain sheet.
+/// The numbers of "adapter_scale=0,0.5,1"; 1 where there is nothing of the kind.
 std::vector<double> grid_scales(const ImagineFlags& flags) {
-  if (flags.grid.empty()) return {};
+  if (flags.grid.empty()) return {1.0};
   SHIRA_CHECK(ConfigError, flags.grid.starts_with(kScaleGrid), "--grid ", flags.grid,
               ": expected adapter_scale=0,0.5,1, or nothing.");
   SHIRA_CHECK(ConfigError, !flags.model.adapters.empty(),
@@ -75,43 +76,43 @@ torch::Tensor read_latents(const std::string& path) {
   return latents;
 }
 
-/// Draws a bar over all the steps of `rounds` calls of imagine.
-std::function<void(std::int64_t, std::int64_t)> progress_of(std::int64_t rounds) {
-  auto bar = std::make_shared<std::unique_ptr<ProgressBar>>();
-  auto before = std::make_shared<std::int64_t>(0);
-  return [=](std::int64_t step, std::int64_t steps) {
-    if (!*bar) {
+/// A bar over all the steps of `rounds` calls of imagine; how many a call has it tells itself.
+struct DenoisingProgress {
+  std::int64_t rounds = 1;
+  std::int64_t done = 0;  // steps of earlier calls
+  std::optional<ProgressBar> bar = {};
+
+  void update(std::int64_t step, std::int64_t steps) {
+    if (!bar) {
       ProgressOptions options;
       options.total_steps = rounds * steps;
       options.logging_steps = std::max<std::int64_t>(1, options.total_steps / 10);
       options.is_terminal = stderr_is_terminal();
-      *bar = std::make_unique<ProgressBar>(std::cerr, options);
+      bar.emplace(std::cerr, options);
     }
-    (*bar)->update(*before + step, "denoising");
-    if (step < steps) return;
-    *before += steps;
-    if (*before == rounds * steps) (*bar)->finish();
-  };
-}
+    bar->update(done + step, "denoising");
+    if (step == steps) done += steps;
+    if (done == rounds * steps) bar->finish();
+  }
+};
 
 /// The pictures of every scale, or of the adapters as they are given: [column][picture].
 std::vector<std::vector<Picture>> imagine_columns(ImagineFlags& flags, Imagined& last) {
+  const std::vector<double> scales = grid_scales(flags);
   AdaptedPipeline adapted(flags.model);
   adapted.pipeline->vae->tiling = flags.vae_tiling;
-  const std::vector<double> scales = grid_scales(flags);
-  flags.options.on_step = progress_of(scales.empty() ? 1 : std::ssize(scales));
+  DenoisingProgress progress{.rounds = std::ssize(scales)};
+  flags.options.on_step = [&](std::int64_t step, std::int64_t steps) {
+    progress.update(step, steps);
+  };
   std::vector<std::vector<Picture>> columns;
-  const auto add_column = [&] {
+  for (const double scale : scales) {
+    adapted.scale_adapters(scale);
     last = imagine(adapted.pipeline, flags.prompts, flags.options);
     columns.emplace_back();
     for (const torch::Tensor& pixels : last.pixels.unbind()) {
       columns.back().push_back(to_picture(pixels));
     }
-  };
-  if (scales.empty()) add_column();
-  for (const double scale : scales) {
-    adapted.scale_adapters(scale);
-    add_column();
   }
   return columns;
 }

@@ -50,11 +50,12 @@ void apply_bf16(const GivenKeys& given, Problems& problems, RunConfig& config) {
   }
 }
 
-void refuse_without_effect(const GivenKeys& given, Problems& problems, const RunConfig& config) {
+void refuse_without_effect(const GivenKeys& given, Problems& problems, const RunConfig& config,
+                           bool trains_pictures) {
   if (problems.concern({"base_model", "adapter", "adapter_dir", "shira_mask"})) return;
   for (const auto& [key, entry] : given) {
     if (find_key(config_keys(), key) == nullptr) continue;
-    const std::string reason = without_effect(key, config);
+    const std::string reason = without_effect(key, config, trains_pictures);
     if (!reason.empty()) problems.add(entry.place, key, "has no effect " + reason);
   }
 }
@@ -82,16 +83,16 @@ void refuse_decay_of_hooks(const GivenKeys& given, Problems& problems, const Run
 }
 
 void report_missing(const GivenKeys& given, const Place& whole_file, Problems& problems,
-                    const RunConfig& config) {
+                    bool trains_pictures) {
   Place place = whole_file;
   place.order = std::numeric_limits<int>::max();
-  const bool wants_pictures = is_text_to_image(config);
   for (const Key<RunConfig>& key : config_keys()) {
-    const bool is_needed = key.required || (key.name == "datasets" && !wants_pictures);
+    const bool is_needed = key.required || (key.name == "datasets" && !trains_pictures);
     if (is_needed && !given.contains(key.name))
       problems.add(place, key.name, "missing, expected a value");
   }
-  if (wants_pictures && !given.contains("train_data_dir") && !given.contains("instance_data_dir")) {
+  if (trains_pictures && !given.contains("train_data_dir") &&
+      !given.contains("instance_data_dir")) {
     problems.add(place, "train_data_dir",
                  "missing, expected it or instance_data_dir: a folder of pictures");
   }
@@ -142,8 +143,8 @@ bool is_of_pictures(std::string_view key) {
                     "proportion_empty_prompts", "train_text_encoder", "validation_prompts"});
 }
 
-std::string idle_in_family(std::string_view key, const RunConfig& config) {
-  if (!is_text_to_image(config)) {
+std::string idle_in_family(std::string_view key, const RunConfig& config, bool trains_pictures) {
+  if (!trains_pictures) {
     return is_of_pictures(key) ? "with a language model as base_model" : "";
   }
   if (is_of_text(key)) return "with a diffusers pipeline as base_model";
@@ -195,8 +196,10 @@ std::string idle_in_wm_dora(std::string_view key) {
 
 }  // namespace
 
-std::string without_effect(std::string_view key, const RunConfig& config) {
-  if (std::string reason = idle_in_family(key, config); !reason.empty()) return reason;
+std::string without_effect(std::string_view key, const RunConfig& config, bool trains_pictures) {
+  if (std::string reason = idle_in_family(key, config, trains_pictures); !reason.empty()) {
+    return reason;
+  }
   if (config.adapter == "full") return idle_in_full(key);
   if (config.adapter == "shira") return idle_in_shira(key, config);
   if (config.adapter == "wm_dora") return idle_in_wm_dora(key);
@@ -205,17 +208,18 @@ std::string without_effect(std::string_view key, const RunConfig& config) {
 
 void apply_rules(const GivenKeys& given, const Place& whole_file, Problems& problems,
                  RunConfig& config) {
+  const bool trains_pictures = is_text_to_image(config);
   refuse_both("shira_density", "shira_r", given, problems);
   refuse_both("warmup_steps", "warmup_ratio", given, problems);
   refuse_both("train_data_dir", "instance_data_dir", given, problems);
   apply_bf16(given, problems, config);
-  refuse_without_effect(given, problems, config);
+  refuse_without_effect(given, problems, config, trains_pictures);
   require_evaluations(given, problems, config);
   refuse_decay_of_hooks(given, problems, config);
   require_dreambooth(given, problems, config);
-  report_missing(given, whole_file, problems, config);
-  const bool has_default_budget =
-      !config.shira_r && !config.shira_density && without_effect("shira_density", config).empty();
+  report_missing(given, whole_file, problems, trains_pictures);
+  const bool has_default_budget = !config.shira_r && !config.shira_density &&
+                                  without_effect("shira_density", config, trains_pictures).empty();
   if (has_default_budget) config.shira_density = 0.01;
   if (config.early_stopping_patience && !given.contains("load_best_model_at_end")) {
     config.load_best_model_at_end = true;

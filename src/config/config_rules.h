@@ -17,8 +17,9 @@ namespace shira::detail {
 using GivenKeys = std::map<std::string, Entry, std::less<>>;
 
 /// Why `key` changes nothing in a run of this configuration ("with shira_mask: rand"); empty when
-/// it has an effect. Such a key is refused when given, and left out when written.
-std::string without_effect(std::string_view key, const RunConfig& config);
+/// it has an effect. `trains_pictures` is is_text_to_image(config), which looks into the file
+/// system. Such a key is refused when given, and left out when written.
+std::string without_effect(std::string_view key, const RunConfig& config, bool trains_pictures);
 
 /// Reports contradictions, then fills what follows from other keys. `whole_file` is the place of
 /// what is missing.

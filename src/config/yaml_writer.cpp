@@ -112,9 +112,9 @@ std::string field_text(const Struct& values, const detail::Key<Struct>& key) {
 }
 
 // An alias and what load_config would refuse stay out.
-bool is_written(const detail::Key<RunConfig>& key, const RunConfig& config) {
+bool is_written(const detail::Key<RunConfig>& key, const RunConfig& config, bool trains_pictures) {
   if (std::holds_alternative<detail::Bf16Alias>(key.field)) return false;
-  return detail::without_effect(key.name, config).empty();
+  return detail::without_effect(key.name, config, trains_pictures).empty();
 }
 
 std::string key_line(const detail::Key<RunConfig>& key, const RunConfig& config) {
@@ -124,10 +124,11 @@ std::string key_line(const detail::Key<RunConfig>& key, const RunConfig& config)
   return detail::concat(key.name, value.empty() ? ":" : ": ", value, comment, "\n");
 }
 
-std::string group_text(const detail::KeyGroup& group, const RunConfig& config) {
+std::string group_text(const detail::KeyGroup& group, const RunConfig& config,
+                       bool trains_pictures) {
   std::string lines;
   for (const auto& key : group.keys) {
-    if (is_written(key, config)) lines += key_line(key, config);
+    if (is_written(key, config, trains_pictures)) lines += key_line(key, config);
   }
   return lines.empty() ? "" : detail::concat("# ", group.title, "\n", lines);
 }
@@ -135,9 +136,10 @@ std::string group_text(const detail::KeyGroup& group, const RunConfig& config) {
 }  // namespace
 
 std::string to_yaml(const RunConfig& config) {
+  const bool trains_pictures = is_text_to_image(config);
   std::string text;
   for (const detail::KeyGroup& group : detail::config_key_groups()) {
-    const std::string part = group_text(group, config);
+    const std::string part = group_text(group, config, trains_pictures);
     const bool is_further = !text.empty() && !part.empty();
     text += (is_further ? "\n" : "") + part;
   }

@@ -7,6 +7,22 @@
 
 namespace shira::detail {
 
+torch::ScalarType stored_dtype(const CheckpointFiles& files, const std::string& name) {
+  const auto names = files.names();
+  SHIRA_CHECK(IoError, !names.empty(), files.directory().string(), ": the weights hold no tensor.");
+  return to_scalar_type(files.view(files.contains(name) ? name : names.front()).dtype);
+}
+
+CheckpointSource::CheckpointSource(const CheckpointFiles& files, const LoadOptions& options,
+                                   Predicate writable, const std::string& main_tensor)
+    : files_(files),
+      writable_(options.writable ? options.writable : std::move(writable)),
+      dtype_(options.dtype ? *options.dtype : stored_dtype(files, main_tensor)) {}
+
+ParameterSource CheckpointSource::parameters() {
+  return [this](const std::string& name, at::IntArrayRef shape) { return take(name, shape); };
+}
+
 torch::Tensor CheckpointSource::take(const std::string& name, at::IntArrayRef shape) {
   taken_.insert(name);
   if (!files_.contains(name)) return reject(name, shape, "missing");

@@ -6,7 +6,6 @@
 #include <shira/models/clip_text.h>
 #include <shira/nn/attention.h>
 #include <shira/nn/checkpoint.h>
-#include <shira/sparse/tensor_file.h>
 
 #include <ATen/Functions.h>
 
@@ -15,21 +14,6 @@ namespace {
 
 constexpr std::int64_t kMaxClipLayers = 256;  // what a file may make us build is bounded
 constexpr const char* kTokenTable = "embeddings.token_embedding.weight";
-
-/// The prefix of the names, and the dtype of the weights.
-struct ClipTextFiles {
-  std::string root;
-  torch::ScalarType dtype;
-};
-
-ClipTextFiles look_at(const CheckpointFiles& files) {
-  const std::string root =
-      files.contains(std::string("text_model.") + kTokenTable) ? "text_model." : "";
-  const std::string table = root + kTokenTable;
-  const auto dtype = files.contains(table) ? to_scalar_type(files.view(table).dtype)
-                                           : torch::ScalarType::Float;  // the fit check reports it
-  return {root, dtype};
-}
 
 /// Whether the file is of CLIPTextModelWithProjection.
 bool has_projection(detail::JsonConfig& reader) {
@@ -42,7 +26,7 @@ bool has_projection(detail::JsonConfig& reader) {
 }  // namespace
 
 ClipTextConfig read_clip_text_config(const std::filesystem::path& directory) {
-  const nlohmann::json object = detail::parse_json_object(directory / "config.json");
+  const nlohmann::json object = detail::read_json_object(directory / "config.json");
   detail::JsonConfig reader(object);
   ClipTextConfig config;
   reader.expect(reader.get<std::string>("model_type", "clip_text_model") == "clip_text_model",
@@ -156,16 +140,11 @@ ClipTextStates ClipTextImpl::forward(const torch::Tensor& ids_in) {
 ClipText load_clip_text(const std::filesystem::path& directory, const LoadOptions& options) {
   const ClipTextConfig config = read_clip_text_config(directory);
   const CheckpointFiles files(directory);
-  const auto [root, dtype] = look_at(files);
+  const std::string root =
+      files.contains(std::string("text_model.") + kTokenTable) ? "text_model." : "";
   detail::CheckpointSource source(
-      files, options.writable ? options.writable : [](const std::string&) { return true; },
-      options.dtype.value_or(dtype));
-  ClipText model(
-      config,
-      [&source](const std::string& name, at::IntArrayRef shape) {
-        return source.take(name, shape);
-      },
-      root);
+      files, options, [](const std::string&) { return true; }, root + kTokenTable);
+  ClipText model(config, source.parameters(), root);
   source.check_all([](const std::string& name) { return name.ends_with("position_ids"); });
   return model;
 }

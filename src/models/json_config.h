@@ -1,8 +1,9 @@
 // Reading a model's JSON configuration: every problem is collected, so that one error lists all.
 #pragma once
 
+#include "io/json_object.h"
+
 #include <shira/base/error.h>
-#include <shira/io/atomic_file.h>
 
 #include <nlohmann/json.hpp>
 
@@ -14,13 +15,6 @@
 #include <vector>
 
 namespace shira::detail {
-
-/// The object in `path`. IoError when it is missing or no JSON.
-inline nlohmann::json parse_json_object(const std::filesystem::path& path) {
-  auto object = nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
-  SHIRA_CHECK(IoError, object.is_object(), path.string(), ": not a JSON object.");
-  return object;
-}
 
 /// Reads keys of one JSON object and collects what is wrong with them.
 class JsonConfig {

@@ -15,7 +15,7 @@ namespace shira {
 namespace {
 
 using detail::JsonConfig;
-using detail::parse_json_object;
+using detail::read_json_object;
 using nlohmann::json;
 
 /// What a model_type means where its config.json says nothing.
@@ -254,7 +254,7 @@ std::optional<std::vector<std::int64_t>> token_ids(const json& object, const cha
 std::vector<std::int64_t> read_eos_ids(const std::filesystem::path& directory, const json& object) {
   const auto generation = directory / "generation_config.json";
   if (std::filesystem::exists(generation)) {
-    if (auto ids = token_ids(parse_json_object(generation), "eos_token_id")) return *ids;
+    if (auto ids = token_ids(read_json_object(generation), "eos_token_id")) return *ids;
   }
   return token_ids(object, "eos_token_id").value_or(std::vector<std::int64_t>{2});
 }
@@ -265,7 +265,7 @@ LlamaConfig read_llama_config(const std::filesystem::path& directory) {
   SHIRA_CHECK(IoError, std::filesystem::is_directory(directory), "'", directory.string(),
               "': no such checkpoint directory. Give a local HuggingFace directory; `hf download "
               "ORG/NAME --local-dir DIR` fetches one.");
-  const json object = parse_json_object(directory / "config.json");
+  const json object = read_json_object(directory / "config.json");
   JsonConfig reader(object);
   LlamaConfig config;
   const Family family = read_family(reader);

@@ -2,10 +2,8 @@
 #include "checkpoint_source.h"
 #include "json_config.h"
 
-#include <shira/base/error.h>
 #include <shira/io/checkpoint_files.h>
 #include <shira/models/autoencoder_kl.h>
-#include <shira/sparse/tensor_file.h>
 
 #include <algorithm>
 #include <array>
@@ -82,7 +80,7 @@ std::int64_t read_sample_size(detail::JsonConfig& reader, std::int64_t fallback)
 }  // namespace
 
 AutoencoderKlConfig read_autoencoder_kl_config(const std::filesystem::path& directory) {
-  const nlohmann::json object = detail::parse_json_object(directory / "config.json");
+  const nlohmann::json object = detail::read_json_object(directory / "config.json");
   detail::JsonConfig reader(object);
   AutoencoderKlConfig config;
   reader.expect(reader.get<std::string>("_class_name", "AutoencoderKL") == "AutoencoderKL",
@@ -120,17 +118,14 @@ AutoencoderKl load_autoencoder_kl(const std::filesystem::path& directory,
                                   const LoadOptions& options) {
   const AutoencoderKlConfig config = read_autoencoder_kl_config(directory);
   const CheckpointFiles files(directory);
-  const auto names = files.names();
-  SHIRA_CHECK(IoError, !names.empty(), directory.string(), ": the weights hold no tensor.");
   detail::CheckpointSource source(
-      files, options.writable ? options.writable : [](const std::string&) { return false; },
-      options.dtype.value_or(to_scalar_type(files.view(names.front()).dtype)));
+      files, options, [](const std::string&) { return false; }, "decoder.conv_in.weight");
   AutoencoderKl model(config, [&](const std::string& name, at::IntArrayRef shape) {
     const std::string old = old_name(name);
     const bool is_old = !files.contains(name) && files.contains(old);
     return source.take(is_old ? old : name, shape);
   });
-  source.check_all([](const std::string&) { return false; });
+  source.check_all();
   return model;
 }
 

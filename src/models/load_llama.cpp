@@ -23,14 +23,6 @@ std::function<bool(const std::string&)> writable_by_default(const LlamaConfig& c
   return [is_tied](const std::string& name) { return is_tied || name != kEmbeddingName; };
 }
 
-/// The embedding's dtype; where it is missing any other's: the fit check then reports everything.
-torch::ScalarType stored_dtype(const CheckpointFiles& files) {
-  const auto names = files.names();
-  SHIRA_CHECK(IoError, !names.empty(), files.directory().string(), ": the weights hold no tensor.");
-  const std::string name = files.contains(kEmbeddingName) ? kEmbeddingName : names.front();
-  return to_scalar_type(files.view(name).dtype);
-}
-
 /// config.json of `base` with its dtype (under whichever key it stands) set to the weights'.
 std::string config_with_dtype(const std::filesystem::path& path, torch::ScalarType dtype) {
   auto config = nlohmann::ordered_json::parse(read_file(path));
@@ -48,12 +40,8 @@ Llama load_llama(const std::filesystem::path& directory, const LoadOptions& opti
   SHIRA_CHECK(IoError, config.num_hidden_layers <= tensors, directory.string(),
               ": the weights do not fit config.json: num_hidden_layers is ",
               config.num_hidden_layers, ", but they hold ", tensors, " tensors.");
-  detail::CheckpointSource source(files,
-                                  options.writable ? options.writable : writable_by_default(config),
-                                  options.dtype ? *options.dtype : stored_dtype(files));
-  Llama model(config, [&source](const std::string& name, at::IntArrayRef shape) {
-    return source.take(name, shape);
-  });
+  detail::CheckpointSource source(files, options, writable_by_default(config), kEmbeddingName);
+  Llama model(config, source.parameters());
   source.check_all([&config](const std::string& name) {
     return name.ends_with(".rotary_emb.inv_freq") ||
            (config.tie_word_embeddings && name == "lm_head.weight");
@@ -62,7 +50,7 @@ Llama load_llama(const std::filesystem::path& directory, const LoadOptions& opti
 }
 
 torch::ScalarType checkpoint_dtype(const std::filesystem::path& directory) {
-  return stored_dtype(CheckpointFiles(directory));
+  return detail::stored_dtype(CheckpointFiles(directory), kEmbeddingName);
 }
 
 void save_llama(const std::filesystem::path& directory, const Llama& model,

@@ -329,7 +329,7 @@ UnetConfig read_unet_config(const std::filesystem::path& directory) {
   SHIRA_CHECK(IoError, std::filesystem::is_directory(directory), "'", directory.string(),
               "': no such directory. Give the unet directory of a diffusers pipeline.");
   const std::filesystem::path path = directory / "config.json";
-  const json object = detail::parse_json_object(path);
+  const json object = detail::read_json_object(path);
   JsonConfig reader(object);
   UnetConfig config;
   refuse_unsupported(reader);

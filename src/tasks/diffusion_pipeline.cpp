@@ -1,6 +1,7 @@
 // Each component is loaded from its own directory; names get the component in front.
+#include "io/json_object.h"
+
 #include <shira/base/error.h>
-#include <shira/io/atomic_file.h>
 #include <shira/io/checkpoint_copy.h>
 #include <shira/io/checkpoint_files.h>
 #include <shira/models/load_unet.h>
@@ -24,8 +25,7 @@ nlohmann::json read_index(const fs::path& directory) {
   SHIRA_CHECK(IoError, fs::is_directory(directory), "'", directory.string(),
               "': no such pipeline directory. Give a local diffusers directory; `hf download "
               "ORG/NAME --local-dir DIR` fetches one.");
-  auto index = nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
-  SHIRA_CHECK(IoError, index.is_object(), path.string(), ": not a JSON object.");
+  auto index = detail::read_json_object(path);
   const std::string kind = index.value("_class_name", "");
   SHIRA_CHECK(ConfigError, kind == "StableDiffusionPipeline" || kind == "StableDiffusionXLPipeline",
               path.string(), ": is a '", kind,

@@ -7,8 +7,6 @@
 #include <shira/tasks/image_generation.h>
 #include <shira/tasks/training_run.h>
 
-#include <torch/cuda.h>
-
 namespace shira {
 namespace {
 
@@ -35,8 +33,7 @@ ImageLoaderOptions loader_options(const RunConfig& config, bool shuffle) {
 }  // namespace
 
 DiffusionPipeline load_base_pipeline(const RunConfig& config, bool only_look) {
-  SHIRA_CHECK(ConfigError, config.device == "cpu" || torch::cuda::is_available(),
-              "device: cuda: there is no CUDA device, or this LibTorch is for the CPU alone.");
+  check_device(config);
   const bool is_full = config.adapter == "full";
   const bool writes_weights = !only_look && config.adapter != "lora" && config.adapter != "dora";
   LoadOptions options;
@@ -51,12 +48,8 @@ DiffusionPipeline load_base_pipeline(const RunConfig& config, bool only_look) {
   for (ClipText& encoder : pipeline->text_encoders) {
     encoder->gradient_checkpointing = config.gradient_checkpointing && config.train_text_encoder;
   }
-  if (config.prediction_type == "epsilon") {
-    pipeline->scheduler.prediction_type = PredictionType::kEpsilon;
-  } else if (config.prediction_type == "v_prediction") {
-    pipeline->scheduler.prediction_type = PredictionType::kVPrediction;
-  } else if (config.prediction_type == "sample") {
-    pipeline->scheduler.prediction_type = PredictionType::kSample;
+  if (config.prediction_type != "auto") {
+    pipeline->scheduler.prediction_type = prediction_types().at(config.prediction_type);
   }
   return pipeline;
 }

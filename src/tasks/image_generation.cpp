@@ -31,8 +31,8 @@ PromptStates negative_states(DiffusionPipeline& pipeline, const PromptStates& po
   if (!prompt && pipeline->force_zeros_for_empty_prompt) {
     return {at::zeros_like(positive.context), at::zeros_like(positive.pooled)};
   }
-  const auto count = static_cast<std::size_t>(positive.context.size(0));
-  return pipeline->encode(pipeline->tokenize(std::vector<std::string>(count, prompt.value_or(""))));
+  return repeated(pipeline->encode(pipeline->tokenize({prompt.value_or("")})),
+                  positive.context.size(0));
 }
 
 /// Sizes as SDXL is told them: (rows, 6), nothing cropped.
@@ -47,17 +47,14 @@ Guidance make_guidance(DiffusionPipeline& pipeline, const std::vector<std::strin
                        const ImagineOptions& options, at::IntArrayRef latent_shape) {
   Guidance guidance;
   guidance.scale = options.guidance_scale.value_or(pipeline->is_xl() ? 5.0 : 7.5);
-  PromptStates states = pipeline->encode(pipeline->tokenize(prompts));
-  PromptStates negative;
-  if (guidance.is_on()) negative = negative_states(pipeline, states, options.negative_prompt);
-  states = repeated(states, options.num_images);
-  const auto with_negative = [&](const torch::Tensor& positive, const torch::Tensor& other) {
-    if (!guidance.is_on() || !positive.defined()) return positive;
-    return at::cat({other, positive});
-  };
-  if (guidance.is_on()) negative = repeated(negative, options.num_images);
-  guidance.conditions.context = with_negative(states.context, negative.context);
-  guidance.conditions.text_embeds = with_negative(states.pooled, negative.pooled);
+  PromptStates states = repeated(pipeline->encode(pipeline->tokenize(prompts)), options.num_images);
+  if (guidance.is_on()) {
+    const PromptStates negative = negative_states(pipeline, states, options.negative_prompt);
+    states.context = at::cat({negative.context, states.context});
+    if (states.pooled.defined()) states.pooled = at::cat({negative.pooled, states.pooled});
+  }
+  guidance.conditions.context = states.context;
+  guidance.conditions.text_embeds = states.pooled;
   if (pipeline->is_xl()) {
     const std::int64_t factor = pipeline->vae->config.factor();
     guidance.conditions.time_ids = whole_picture_ids(

@@ -111,11 +111,7 @@ void read_forward_process(JsonConfig& reader, SchedulerConfig& config) {
                 "beta_schedule", "only linear, scaled_linear and squaredcos_cap_v2 are supported");
   config.rescale_betas_zero_snr = reader.get("rescale_betas_zero_snr", false);
   config.prediction_type =
-      read_word<PredictionType>(reader, "prediction_type",
-                                {{"epsilon", PredictionType::kEpsilon},
-                                 {"sample", PredictionType::kSample},
-                                 {"v_prediction", PredictionType::kVPrediction}})
-          .value_or(config.prediction_type);
+      read_word(reader, "prediction_type", prediction_types()).value_or(config.prediction_type);
 }
 
 /// A key that may be left out, but that Python would read as false where it is null.
@@ -174,6 +170,14 @@ void read_unsupported(JsonConfig& reader, SchedulerConfig& config) {
 }
 
 }  // namespace
+
+const std::map<std::string, PredictionType>& prediction_types() {
+  static const std::map<std::string, PredictionType> table = {
+      {"epsilon", PredictionType::kEpsilon},
+      {"sample", PredictionType::kSample},
+      {"v_prediction", PredictionType::kVPrediction}};
+  return table;
+}
 
 SchedulerConfig read_scheduler_config(const std::filesystem::path& file) {
   const json object = read_object(file);

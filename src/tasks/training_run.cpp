@@ -28,9 +28,13 @@ std::optional<torch::ScalarType> parse_base_dtype(const std::string& name) {
   throw ConfigError("base_dtype '" + name + "' is not one of auto, float32, bfloat16, float16.");
 }
 
-Llama load_base(const RunConfig& config) {
+void check_device(const RunConfig& config) {
   SHIRA_CHECK(ConfigError, config.device == "cpu" || torch::cuda::is_available(),
               "device: cuda: there is no CUDA device, or this LibTorch is for the CPU alone.");
+}
+
+Llama load_base(const RunConfig& config) {
+  check_device(config);
   LoadOptions options{.dtype = parse_base_dtype(config.base_dtype), .writable = {}};
   const bool is_full = config.adapter == "full";
   if (is_full) options.dtype = torch::kFloat32;

@@ -86,7 +86,4 @@ class JsonComponent {
   std::string path_;
 };
 
-/// The object in a JSON file. IoError when it is missing or no JSON.
-nlohmann::json read_json_object(const std::filesystem::path& file);
-
 }  // namespace shira

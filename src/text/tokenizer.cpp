@@ -1,5 +1,5 @@
 // Chooses what a checkpoint's tokenizer stands on and adds what tokenizer_config.json says.
-#include "json_component.h"
+#include "io/json_object.h"
 #include "json_tokenizer.h"
 #include "sentencepiece_backend.h"
 #include "vocabulary_files.h"
@@ -21,7 +21,8 @@ std::unique_ptr<TokenizerBackend> load_backend(const std::filesystem::path& dire
                                                json& settings) {
   const auto has = [&](const char* name) { return std::filesystem::exists(directory / name); };
   const auto file = directory / "tokenizer.json";
-  if (has("tokenizer.json")) return make_json_tokenizer(read_json_object(file), file.string());
+  if (has("tokenizer.json"))
+    return make_json_tokenizer(detail::read_json_object(file), file.string());
   if (has("tokenizer.model")) return load_sentencepiece(directory / "tokenizer.model");
   if (has("vocab.json") && has("merges.txt")) {
     return make_json_tokenizer(read_vocabulary_files(directory, settings),

@@ -1,6 +1,7 @@
 // The pipelines are those of transformers/models/{clip,gpt2,qwen2}/tokenization_*.py.
 #include "vocabulary_files.h"
 
+#include "io/json_object.h"
 #include "json_component.h"
 #include "utf8.h"
 
@@ -54,7 +55,7 @@ constexpr const char* kQwen2 = R"json({
 })json";
 
 json read_object_or_nothing(const std::filesystem::path& file) {
-  return std::filesystem::exists(file) ? read_json_object(file) : json::object();
+  return std::filesystem::exists(file) ? detail::read_json_object(file) : json::object();
 }
 
 /// A class of transformers: its pipeline and the special tokens that it has without settings.
@@ -92,7 +93,7 @@ void add_older_files(const std::filesystem::path& directory, json& settings) {
   const auto added = directory / "added_tokens.json";
   if (!std::filesystem::exists(added)) return;
   json tokens = json::object();
-  const json ids = read_json_object(added);
+  const json ids = detail::read_json_object(added);
   for (const auto& [content, id] : ids.items()) {
     SHIRA_CHECK(IoError, id.is_number_integer(), added.string(), ": the id of '", content,
                 "': expected an integer. Got ", id.dump(), ".");
@@ -217,7 +218,7 @@ json read_tokenizer_settings(const std::filesystem::path& directory) {
 }
 
 json read_vocabulary_files(const std::filesystem::path& directory, json& settings) {
-  json vocabulary = read_json_object(directory / "vocab.json");
+  json vocabulary = detail::read_json_object(directory / "vocab.json");
   const TokenizerClass& kind = class_of(directory, settings, vocabulary);
   add_older_files(directory, settings);
   for (const auto& [key, token] : kind.tokens) {

@@ -265,3 +265,18 @@ def pipelines(tmp_path_factory):
         return directory
 
     return get
+
+
+def write_altered(source, target, /, **changes):
+    """Writes a safetensors file with some tensors changed (None: left out), by value or by function. The path."""
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(source)
+    for name, change in changes.items():
+        value = change(tensors[name].copy()) if callable(change) else change
+        if value is None:
+            del tensors[name]
+        else:
+            tensors[name] = value
+    save_file(tensors, target)
+    return target

@@ -18,6 +18,7 @@ from conftest import (
     run_json,
     run_shira,
     shared_file,
+    write_altered,
 )
 from safetensors.numpy import load_file, save_file
 
@@ -122,15 +123,7 @@ def altered(small, tmp_path):
     """A function that writes the reference state with some tensors changed (None: left out)."""
 
     def alter(**changes):
-        tensors = load_file(reference(small))
-        for name, change in changes.items():
-            value = change(tensors[name].copy()) if callable(change) else change
-            if value is None:
-                del tensors[name]
-            else:
-                tensors[name] = value
-        save_file(tensors, tmp_path / "altered.safetensors")
-        return tmp_path / "altered.safetensors"
+        return write_altered(reference(small), tmp_path / "altered.safetensors", **changes)
 
     return alter
 

@@ -14,6 +14,7 @@ from conftest import (
     reference_state,
     run_json,
     run_shira,
+    write_altered,
 )
 from make_reference_state import make_reference_state
 from safetensors.numpy import load_file, save_file
@@ -51,15 +52,8 @@ def altered(directory, tmp_path):
     """A function that writes the reference state with some tensors changed (None: left out)."""
 
     def alter(**changes):
-        tensors = load_file(reference_state(directory, length=LENGTH))
-        for name, change in changes.items():
-            value = change(tensors[name].copy()) if callable(change) else change
-            if value is None:
-                del tensors[name]
-            else:
-                tensors[name] = value
-        save_file(tensors, tmp_path / "altered.safetensors")
-        return tmp_path / "altered.safetensors"
+        source = reference_state(directory, length=LENGTH)
+        return write_altered(source, tmp_path / "altered.safetensors", **changes)
 
     return alter
 

@@ -1,5 +1,7 @@
 // What cli/test_clip_and_vae.py, which holds the text encoders against transformers, cannot see:
 // checkpointing bit for bit, plugs in its layers, other dtypes.
+#include "models/gradients.h"
+
 #include <shira/methods/packed_shira.h>
 #include <shira/models/clip_text.h>
 #include <shira/sparse/mask_builders.h>
@@ -9,12 +11,8 @@
 
 #include <gtest/gtest.h>
 
-#include <map>
-
 namespace shira {
 namespace {
-
-using ClipGradients = std::map<std::string, torch::Tensor>;
 
 ClipText tiny_clip(torch::ScalarType dtype = torch::kFloat64) {
   at::manual_seed(3);
@@ -40,22 +38,18 @@ torch::Tensor clip_loss(ClipText& model) {
   return states.last.square().sum() + states.pooled.square().sum();
 }
 
-ClipGradients clip_gradients(torch::ScalarType dtype, bool gradient_checkpointing) {
+Gradients clip_gradients(torch::ScalarType dtype, bool gradient_checkpointing) {
   ClipText model = tiny_clip(dtype);
   model->gradient_checkpointing = gradient_checkpointing;
-  for (const auto& parameter : model->named_parameters()) parameter.value().set_requires_grad(true);
+  require_gradients(*model);
   clip_loss(model).backward();
-  ClipGradients gradients;
-  for (const auto& parameter : model->named_parameters()) {
-    gradients.emplace(parameter.key(), parameter.value().grad());
-  }
-  return gradients;
+  return gradients_of(*model);
 }
 
 TEST(ClipText, CheckpointingGivesTheSameGradientsBitForBit) {
   for (const auto dtype : {torch::kFloat32, torch::kBFloat16}) {
-    const ClipGradients plain = clip_gradients(dtype, false);
-    const ClipGradients checkpointed = clip_gradients(dtype, true);
+    const Gradients plain = clip_gradients(dtype, false);
+    const Gradients checkpointed = clip_gradients(dtype, true);
     ASSERT_EQ(plain.size(), checkpointed.size());
     for (const auto& [name, gradient] : plain) {
       EXPECT_TRUE(checkpointed.at(name).equal(gradient)) << name << " " << dtype;
@@ -63,13 +57,11 @@ TEST(ClipText, CheckpointingGivesTheSameGradientsBitForBit) {
   }
 }
 
-ClipGradients packed_clip_gradients(ClipText& model, const MaskMap& masks,
-                                    const std::vector<LayerTarget>& targets) {
+Gradients packed_clip_gradients(ClipText& model, const MaskMap& masks,
+                                const std::vector<LayerTarget>& targets) {
   const PackedShira shira(targets, masks);
   clip_loss(model).backward();
-  ClipGradients gradients;
-  for (const auto& [name, values] : shira.parameters()) gradients.emplace(name, values.grad());
-  return gradients;
+  return gradients_of(shira);
 }
 
 TEST(ClipText, PackedGradientsAreTheDenseOnesUnderTheMask) {
@@ -77,9 +69,9 @@ TEST(ClipText, PackedGradientsAreTheDenseOnesUnderTheMask) {
   const auto targets = select_targets(*model, {"q_proj", "v_proj", "out_proj", "fc1", "fc2"});
   ASSERT_EQ(targets.size(), 15U);
   const MaskMap masks = build_masks(target_weights(targets), rand_mask({.density = 0.2}, 5));
-  const ClipGradients packed = packed_clip_gradients(model, masks, targets);
+  const Gradients packed = packed_clip_gradients(model, masks, targets);
   model->gradient_checkpointing = true;
-  const ClipGradients checkpointed = packed_clip_gradients(model, masks, targets);
+  const Gradients checkpointed = packed_clip_gradients(model, masks, targets);
 
   for (const LayerTarget& target : targets) target.layer->weight.set_requires_grad(true);
   clip_loss(model).backward();

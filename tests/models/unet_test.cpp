@@ -1,6 +1,7 @@
 // What cli/test_unet.py, which holds the UNet against diffusers, cannot see: checkpointing, plugs
 // in its layers, other dtypes, inputs that do not fit.
 #include "io/expect_error.h"
+#include "models/gradients.h"
 #include "models/tiny_unet.h"
 
 #include <shira/base/error.h>
@@ -13,26 +14,21 @@
 #include <gtest/gtest.h>
 
 #include <functional>
-#include <map>
 
 namespace shira {
 namespace {
-
-using Gradients = std::map<std::string, torch::Tensor>;
 
 /// Of every parameter and of the text, as when its encoder is trained too.
 Gradients all_gradients(torch::ScalarType dtype, bool gradient_checkpointing) {
   at::manual_seed(3);
   Unet model = tiny_unet(tiny_unet_config(), dtype);
   model->gradient_checkpointing = gradient_checkpointing;
-  for (const auto& parameter : model->named_parameters()) parameter.value().set_requires_grad(true);
+  require_gradients(*model);
   UnetInputs inputs = tiny_unet_inputs(2, dtype);
   inputs.conditions.context.set_requires_grad(true);
   run_unet(model, inputs).square().sum().backward();
-  Gradients gradients = {{"context", inputs.conditions.context.grad()}};
-  for (const auto& parameter : model->named_parameters()) {
-    gradients.emplace(parameter.key(), parameter.value().grad());
-  }
+  Gradients gradients = gradients_of(*model);
+  gradients.emplace("context", inputs.conditions.context.grad());
   return gradients;
 }
 
@@ -52,9 +48,7 @@ Gradients packed_gradients(Unet& model, const UnetInputs& inputs, const MaskMap&
                            const std::vector<LayerTarget>& targets) {
   const PackedShira shira(targets, masks);
   run_unet(model, inputs).square().sum().backward();
-  Gradients gradients;
-  for (const auto& [name, values] : shira.parameters()) gradients.emplace(name, values.grad());
-  return gradients;
+  return gradients_of(shira);
 }
 
 TEST(Unet, PackedGradientsAreTheDenseOnesUnderTheMask) {

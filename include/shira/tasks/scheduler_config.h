@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,6 +17,9 @@ namespace shira {
 /// What the model's output stands for: the noise, the clean sample, or the velocity
 /// sqrt(abar) * noise - sqrt(1 - abar) * sample (Salimans and Ho 2022, section 2.4).
 enum class PredictionType { kEpsilon, kSample, kVPrediction };
+
+/// By diffusers' names: epsilon, sample, v_prediction.
+SHIRA_API const std::map<std::string, PredictionType>& prediction_types();
 
 /// Which timesteps n inference steps take (Lin et al. 2023, table 2).
 enum class TimestepSpacing { kLeading, kTrailing, kLinspace };

@@ -27,6 +27,9 @@ namespace shira {
 /// "float32", "bfloat16", "float16" to a dtype; nothing for "auto". ConfigError otherwise.
 SHIRA_API std::optional<torch::ScalarType> parse_base_dtype(const std::string& name);
 
+/// ConfigError where the run asks for a device that is not there.
+SHIRA_API void check_device(const RunConfig& config);
+
 /// The base model of a run, with its weights owned where the run writes them (lora and dora
 /// write none): float32 for full training.
 SHIRA_API Llama load_base(const RunConfig& config);
