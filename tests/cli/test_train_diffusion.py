@@ -308,6 +308,67 @@ def test_baselines_lower_the_loss(adapter, checkpointing, pipelines, tmp_path):
     assert answer["eval_loss"] < answer["first_eval_loss"]
 
 
+def weights_in(directory):
+    files = sorted(directory.glob("*/*.safetensors"))
+    return {f"{file.parent.name}.{name}": t for file in files for name, t in load_file(file).items()}
+
+
+def merged(base, adapter, out):
+    run_shira("merge", "--base_model", base, "--adapter", adapter, "-o", out)
+    return weights_in(out)
+
+
+def assert_close_and_changed(ours, theirs, before):
+    """Every weight of `theirs` to a float32 rounding, some not as before."""
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(ours[name], tensor, rtol=1e-6, atol=1e-6, msg=name)
+    return {name.split(".")[0] for name in theirs if not torch.equal(theirs[name], before[name])}
+
+
+def test_a_trained_shira_is_a_directory_for_peft_of_each_component(pipelines, tmp_path):
+    peft = pytest.importorskip("peft")
+    base = pipelines("sd15")
+    run = write_run(
+        tmp_path,
+        base,
+        export_formats=["shira", "peft"],
+        target_modules=["to_q", "net.2", "q_proj"],
+        train_text_encoder=True,
+    )
+    run_shira("train", run)
+    ours = merged(base, tmp_path / "out", tmp_path / "merged")
+    pipe, theirs = load_pipeline(base), {}
+    folders = {file.parent for file in (tmp_path / "out").glob("*/*/adapter_config.json")}
+    assert {folder.name for folder in folders} == {"unet", "text_encoder"}
+    for folder in folders:
+        model = peft.PeftModel.from_pretrained(getattr(pipe, folder.name), folder).merge_and_unload()
+        theirs |= {f"{folder.name}.{name}": t for name, t in model.state_dict().items()}
+    assert assert_close_and_changed(ours, theirs, weights_in(base)) == {"unet", "text_encoder"}
+
+
+def test_a_trained_lora_is_a_file_for_diffusers(pipelines, tmp_path):
+    pytest.importorskip("peft")
+    base = pipelines("sd15")
+    run = write_run(
+        tmp_path,
+        base,
+        adapter="lora",
+        lora_r=2,
+        shira_mask=None,
+        shira_density=None,
+        target_modules=["to_q", "conv1", "q_proj"],
+        train_text_encoder=True,
+    )
+    run_shira("train", run)
+    ours = merged(base, tmp_path / "out", tmp_path / "merged")
+    pipe = load_pipeline(base)
+    pipe.load_lora_weights(tmp_path / "out")
+    pipe.fuse_lora(components=["unet", "text_encoder"])
+    pipe.unload_lora_weights()
+    theirs = {f"{part}.{name}": t for part in ("unet", "text_encoder") for name, t in getattr(pipe, part).state_dict().items()}
+    assert assert_close_and_changed(ours, theirs, weights_in(base)) == {"unet", "text_encoder"}
+
+
 def test_full_training_writes_a_pipeline(pipelines, tmp_path):
     base = pipelines("sd15", "float16")
     run = write_run(
