@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write the pipeline that assets/tiny-sd is trained from: a diffusers StableDiffusionPipeline directory.
 
-    make_tiny_sd.py OUT_DIR [--vae DIR] [--vae_steps 9000] [--threads 1] [--seed 0]
+    make_tiny_sd.py OUT_DIR [--vae DIR] [--vae_steps 4500] [--threads 1] [--seed 0]
 
 The VAE (64x64x3 -> 16x16x4) is trained here on our rendered pictures in all styles and with all objects, the
 tokenizer on the captions' grammar; text encoder and UNet are random: `shira train` with `adapter: full` and
@@ -235,7 +235,7 @@ def main() -> None:
     )
     parser.add_argument("out", type=Path, metavar="OUT_DIR")
     parser.add_argument("--vae", type=Path, metavar="DIR", help="a trained VAE, to train none")
-    parser.add_argument("--vae_steps", type=int, default=9000)
+    parser.add_argument("--vae_steps", type=int, default=4500)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
