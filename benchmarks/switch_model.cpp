@@ -6,7 +6,8 @@
 // The caches are emptied before every stage; the adapter's file is in the page cache. The floor is
 // touching once the cache lines that a stage writes; on a CUDA device there is none.
 //
-// usage: benchmark_switch_model --model llama_1b|llama_half|llama_tiny|unet|unet_tiny
+// usage: benchmark_switch_model --model llama_1b|llama_half|llama_tiny
+//        benchmark_switch_model --model benchmarks/unets/sdxl      (a directory with config.json)
 #include "allocations.h"
 #include "caches.h"
 #include "follow.h"
@@ -14,6 +15,7 @@
 
 #include <shira/io/checksum.h>
 #include <shira/models/llama.h>
+#include <shira/models/unet.h>
 #include <shira/sparse/adapter_switcher.h>
 #include <shira/sparse/mask_builders.h>
 #include <shira/sparse/scatter_into.h>
@@ -53,37 +55,13 @@ struct Options {
 
 // --- The model ----------------------------------------------------------------------------------
 
-std::vector<NamedShape> unet_shapes(const Options& options) {
-  return UnetShapes(options.model == "unet" ? 320 : 32).list();
-}
-
-/// Modules that hold parameters of the names given and can do nothing.
-std::shared_ptr<torch::nn::Module> make_holder(const std::vector<NamedShape>& shapes,
-                                               torch::ScalarType dtype) {
-  std::map<std::string, std::shared_ptr<torch::nn::Module>> modules;
-  modules[""] = std::make_shared<torch::nn::Module>();
-  for (const auto& [name, shape] : shapes) {
-    std::string path;
-    std::size_t begin = 0;
-    for (std::size_t dot = name.find('.'); dot != name.npos; dot = name.find('.', begin)) {
-      const std::string part = name.substr(begin, dot - begin);
-      std::shared_ptr<torch::nn::Module>& module = modules[name.substr(0, dot)];
-      if (!module) {
-        module = modules.at(path)->register_module(part, std::make_shared<torch::nn::Module>());
-      }
-      path = name.substr(0, dot);
-      begin = dot + 1;
-    }
-    modules.at(path)->register_parameter(name.substr(begin), at::empty(shape, dtype).normal_());
-  }
-  return modules.at("");
-}
-
 std::shared_ptr<torch::nn::Module> make_model(const Options& options) {
-  if (!options.is_llama()) return make_holder(unet_shapes(options), options.scalar_type());
   const auto random = [&](const std::string&, at::IntArrayRef shape) {
     return at::empty(shape, options.scalar_type()).normal_(0, 0.02);
   };
+  if (!options.is_llama()) {
+    return shira::Unet(shira::read_unet_config(options.model), random).ptr();
+  }
   return shira::Llama(llama_config(options.model), random).ptr();
 }
 
@@ -101,9 +79,9 @@ std::vector<shira::NamedTensor> targets_of(const torch::nn::Module& model) {
   return targets;
 }
 
-/// For the Python peer: the same model, by its config or its shapes.
+/// For the Python peer: the same model, by its config or the directory of it.
 Json description(const Options& options) {
-  if (!options.is_llama()) return {{"shapes", unet_shapes(options)}};
+  if (!options.is_llama()) return {{"unet", std::filesystem::absolute(options.model)}};
   const shira::LlamaConfig config = llama_config(options.model);
   return {{"llama",
            {{"vocab_size", config.vocab_size},
@@ -193,7 +171,7 @@ class Bench {
     switcher_.switch_to(first_);
     const Allocations allocated = allocations_of([this] { switcher_.switch_to(second_); });
     switcher_.revert();
-    return {{"model", options_.model},
+    return {{"model", std::filesystem::path(options_.model).filename()},
             {"dtype", options_.dtype},
             {"device", options_.device},
             {"parameters", parameters},
@@ -313,7 +291,7 @@ void run(const Options& options) {
 int main(int argc, char** argv) {
   Options options;
   CLI::App app("Switching a whole model's adapter.");
-  app.add_option("--model", options.model, "llama_1b, llama_half, llama_tiny, unet or unet_tiny");
+  app.add_option("--model", options.model, "llama_1b, llama_half, llama_tiny, or a directory with a UNet's config.json");
   app.add_option("--dtype", options.dtype, "")->check(CLI::IsMember({"bfloat16", "float32"}));
   app.add_option("--device", options.device, "of the model")->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--density", options.density, "share of each target that the adapters change");

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""What benchmark_switch_model measures, by HuggingFace PEFT: load, merge, unmerge, unload, and from one adapter to another.
+"""What benchmark_switch_model measures, by HuggingFace PEFT and diffusers: load, merge, unmerge, unload, and from one adapter to another.
 
 usage: benchmark_switch_model --model M --describe > M.json
        benchmark_peft_switch.py --shapes M.json [--dtype bfloat16] [--device cuda] [--methods lora_r32,lora_r32_narrow,shira] [--rounds 5]
 
-The same shapes with random weights: a LlamaForCausalLM, or modules with the UNet's names. Prints one line of JSON with
+The same shapes with random weights: a LlamaForCausalLM with PEFT's calls, or a UNet2DConditionModel with diffusers'
+(load_lora_adapter, fuse_lora, unfuse_lora, unload_lora, on files that save_lora_adapter wrote). Prints one line of JSON with
 facts, then one a round: {method: {load, fuse, unfuse, unload, ready, switch}} in milliseconds, and "changed_tensors",
-how many are not what they were after all adapters so far. LoRA adapters are float32
+how many are not what they were after all adapters so far. PEFT's LoRA adapters are float32
 in memory (PEFT's default); with `_narrow` they have the model's dtype (autocast_adapter_dtype=False). PEFT's SHiRA is
 for linear layers only, and draws its random mask anew when it loads (half a minute for 1 B parameters), so it runs in
 the first `--shira_rounds` rounds alone and switches from one adapter to the same.
@@ -22,6 +23,7 @@ import time
 import warnings
 import zlib
 
+import diffusers
 import peft
 import torch
 import transformers
@@ -32,38 +34,25 @@ def make_llama(config, dtype):
     return transformers.LlamaForCausalLM._from_config(config, dtype=dtype)
 
 
-def make_layer(shape, bias, dtype):
-    if len(shape) == 2:
-        return torch.nn.Linear(shape[1], shape[0], bias=bias, dtype=dtype)
-    size = tuple(shape[2:])
-    padding = size[0] // 2
-    return torch.nn.Conv2d(shape[1], shape[0], size, padding=padding, bias=bias, dtype=dtype)
-
-
-def make_modules(shapes, dtype):
-    """A module tree with a Linear or Conv2d for each matrix and convolution."""
-    root = torch.nn.Module()
-    names = {name for name, _ in shapes}
-    for name, shape in shapes:
-        if len(shape) < 2:
-            continue
-        *parents, leaf = name.removesuffix(".weight").split(".")
-        parent = root
-        for part in parents:
-            if not hasattr(parent, part):
-                parent.add_module(part, torch.nn.Module())
-            parent = getattr(parent, part)
-        has_bias = name.removesuffix("weight") + "bias" in names
-        parent.add_module(leaf, make_layer(shape, has_bias, dtype))
-    return root
+def make_unet(directory, dtype):
+    with torch.device("meta"):
+        model = diffusers.UNet2DConditionModel.from_config(json.loads((directory / "config.json").read_text()))
+    model = model.to(dtype).to_empty(device="cpu")
+    for parameter in model.parameters():
+        parameter.normal_(0, 0.02)
+    return model
 
 
 def make_model(description, dtype):
     if "llama" in description:
         model = make_llama(description["llama"], dtype)
     else:
-        model = make_modules(description["shapes"], dtype)
+        model = make_unet(pathlib.Path(description["unet"]), dtype)
     return model.eval().requires_grad_(False)
+
+
+def is_unet(model):
+    return isinstance(model, diffusers.UNet2DConditionModel)
 
 
 def target_layers(model):
@@ -94,15 +83,26 @@ def method_config(model, method, density):
     return peft.ShiraConfig(r=r, target_modules=target_suffixes(model), random_seed=1)
 
 
-def save_adapter(model, method, density, directory):
-    """Writes a random adapter twice (`a`, `b`); the model is as before."""
-    adapted = peft.get_peft_model(model, method_config(model, method, density))
+def randomize(model):
     with torch.no_grad():
-        for name, parameter in adapted.named_parameters():
+        for name, parameter in model.named_parameters():
             if "lora_B" in name or "shira_weight" in name:
                 parameter.normal_(0, 1e-3)
-    adapted.save_pretrained(directory / "a")
-    adapted.unload()
+
+
+def save_adapter(model, method, density, directory):
+    """Writes a random adapter twice (`a`, `b`); the model is as before."""
+    config = method_config(model, method, density)
+    if is_unet(model):
+        model.add_adapter(config)
+        randomize(model)
+        model.save_lora_adapter(directory / "a")
+        model.unload_lora()
+    else:
+        adapted = peft.get_peft_model(model, config)
+        randomize(adapted)
+        adapted.save_pretrained(directory / "a")
+        adapted.unload()
     shutil.copytree(directory / "a", directory / "b")
 
 
@@ -112,6 +112,28 @@ def milliseconds(action):
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
     return 1e3 * (time.perf_counter() - start), result
+
+
+def measure_diffusers(model, directory):
+    """The stages of one adapter, with a switch to another between fuse and unfuse."""
+
+    def load(name):
+        model.load_lora_adapter(directory / name, prefix=None, adapter_name=name, low_cpu_mem_usage=True)
+
+    def switch():
+        model.unfuse_lora()
+        model.fuse_lora(adapter_names=["b"])
+
+    stages = {}
+    stages["load"], _ = milliseconds(lambda: load("a"))
+    load("b")
+    stages["fuse"], _ = milliseconds(lambda: model.fuse_lora(adapter_names=["a"]))
+    stages["ready"] = stages["load"] + stages["fuse"]
+    stages["switch"], _ = milliseconds(switch)
+    stages["unfuse"], _ = milliseconds(model.unfuse_lora)
+    model.delete_adapters("b")
+    stages["unload"], _ = milliseconds(model.unload_lora)
+    return stages
 
 
 def measure(model, directory, narrow, with_other):
@@ -148,8 +170,11 @@ def measure_round(args, model, work, number):
         if method == "shira" and number >= args.shira_rounds:
             continue
         files = work / method.removesuffix("_narrow")
-        narrow = method.endswith("_narrow")
-        round_[method] = measure(model, files, narrow, with_other=method != "shira")
+        if is_unet(model):
+            round_[method] = measure_diffusers(model, files)
+        else:
+            narrow = method.endswith("_narrow")
+            round_[method] = measure(model, files, narrow, with_other=method != "shira")
     return round_
 
 
@@ -180,6 +205,8 @@ def main():
             save_adapter(model, method, args.density, work / method)
         before = checksums(model)
         facts = {"peft": peft.__version__, "torch": torch.__version__, "shira_r": shira_r(model, args.density)}
+        if is_unet(model):
+            facts["diffusers"] = diffusers.__version__
         if args.device == "cuda":
             facts["device"] = torch.cuda.get_device_name()
         print(json.dumps({"facts": facts}), flush=True)

@@ -12,24 +12,17 @@ Writes OUT/results.json, OUT/results.md and a sheet of pictures for each method.
 import argparse
 import dataclasses
 import json
-import os
-import random
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
+from draw_pictures import ROOT, SHIRA, Artist, prompts_of, sheet
+from make_shape_pictures import COUNTS, make_pictures
+from shape_pictures import SHAPES
 
-from make_shape_pictures import make_pictures  # noqa: E402
-from PIL import Image  # noqa: E402
-from score_pictures import make_templates, recognize, score  # noqa: E402
-from shape_pictures import SHAPES, full_caption, parts_of_caption, random_scene  # noqa: E402
-
-SHIRA = os.environ.get("SHIRA_BIN", str(ROOT / "build" / "bin" / "shira"))
 RATES = {"shira": [2e-3, 5e-3, 1e-2], "lora": [1e-3, 2e-3, 5e-3]}
+ROWS = 8  # of a sheet
 SCALES = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25]
-STYLE_COUNT, OBJECT_COUNT = 150, 60
 
 
 @dataclasses.dataclass
@@ -57,11 +50,11 @@ class Experiment:
     def __init__(self, args):
         self.args = args
         self.out = args.out
-        self.templates = make_templates()
+        self.artist = Artist(args.base, args.out / "pictures")
 
     def train(self, task, method):
         """The adapter's directory and its held-out loss, at the best rate."""
-        count = OBJECT_COUNT if task.name == "house" else STYLE_COUNT
+        count = COUNTS["object" if task.name == "house" else "style"]
         data = self.out / "data" / task.name
         if not data.exists():
             make_pictures(data, task.style, task.shapes, count, seed=0)
@@ -91,46 +84,17 @@ class Experiment:
                 best = summary | {"learning_rate": rate, "directory": str(directory)}
         return best
 
-    def draw(self, name, prompts, adapters=()):
-        """Pictures of the prompts (one noise each), as a folder."""
-        folder = self.out / "pictures" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        flags = [flag for prompt in prompts for flag in ("--prompt", prompt)]
-        flags += [flag for adapter in adapters for flag in ("--adapter", adapter)]
-        flags += ["--steps", 20, "--guidance_scale", 3, "--base_dtype", "float32"]
-        run(SHIRA, "imagine", "--base_model", self.args.base, *flags, "-o", folder / "p.png")
-        return [folder / f"p-{i + 1}.png" for i in range(len(prompts))]
-
     def score(self, name, prompts, style, adapters=()):
         """Shares of what is right in the drawn pictures, and their files."""
-        import numpy
-
-        files = self.draw(name, prompts, adapters)
-        pixels = numpy.stack([numpy.asarray(Image.open(file)) for file in files])
-        asked = [parts_of_caption(prompt) | {"style": style} for prompt in prompts]
-        return score(recognize(pixels, self.templates), asked), files
-
-
-def prompts_of(shapes, count, seed):
-    rng = random.Random(f"evaluation/{seed}/{','.join(shapes)}")
-    return [full_caption(random_scene(rng, "flat", shapes)) for _ in range(count)]
-
-
-def sheet(rows, path):
-    """Rows of pictures, doubled in size."""
-    width = max(map(len, rows))
-    picture = Image.new("RGB", (66 * width - 2, 66 * len(rows) - 2), "white")
-    for y, row in enumerate(rows):
-        for x, file in enumerate(row):
-            picture.paste(Image.open(file), (66 * x, 66 * y))
-    picture.resize((2 * picture.width, 2 * picture.height), Image.NEAREST).save(path)
+        files = self.artist.draw(name, prompts, adapters)
+        return self.artist.shares(files, prompts, style), files
 
 
 def run_method(experiment, method, shapes, objects):
     args = experiment.args
-    result, rows = {}, []
+    result, columns = {}, {}
     base, files = experiment.score("base", shapes, "flat")
-    rows.append(files[:12])
+    columns["base"] = files[:ROWS]
     adapters = {}
     for task in TASKS:
         adapters[task.name] = best = experiment.train(task, method)
@@ -144,13 +108,13 @@ def run_method(experiment, method, shapes, objects):
             )
             result[task.name]["scales"][f"{scale:g}"] = shares
             if scale == 1.0:
-                rows.append(files[:12])
+                columns[task.name] = files[:ROWS]
     for style in ("neon", "sketch"):
         both = [adapters[style]["directory"], adapters["house"]["directory"]]
         shares, files = experiment.score(f"{method}-{style}-house", objects, style, both)
         result[f"{style}+house"] = shares
-        rows.append(files[:12])
-    sheet(rows, args.out / f"{method}.png")
+        columns[f"{style} + house"] = files[:ROWS]
+    sheet(columns, args.out / f"{method}.png")
     return {"base": base, "adapters": result}
 
 

@@ -126,16 +126,23 @@ def switch_targets(switching):
     return lines
 
 
+def peer_package(result):
+    """What a model's LoRA went through: diffusers for a UNet of diffusers', else PEFT."""
+    return "diffusers" if "diffusers" in result["peer"] else "PEFT"
+
+
 def model_targets(result):
     name = f"{result['facts']['model']}, {result['facts']['dtype']}"
     ours = {what: median(values) for what, values in result["rounds"]["shira"]["shira"].items()}
     lines = []
-    questions = {"ready": ("file to ready model", "load + merge", 40), "switch": ("between resident patches", "unmerge + merge", 60)}
+    package = peer_package(result)
+    verbs = ("load + fuse", "unfuse + fuse") if package == "diffusers" else ("load + merge", "unmerge + merge")
+    questions = {"ready": ("file to ready model", verbs[0], 40), "switch": ("between resident patches", verbs[1], 60)}
     for stage, (what, peer, target) in questions.items():
         for method, stages in peer_methods(result):
             if method.startswith("lora"):
                 ratio = median(stages[stage]) / ours[stage]
-                peer_name = f"PEFT {method_name(method)}, {peer}"
+                peer_name = f"{package} {method_name(method)}, {peer}"
                 measured = f"{times(ratio)} ({ms(median(stages[stage]))} / {ms(ours[stage])} ms)"
                 lines.append(row(f"{name}: {what}", peer_name, f">= {target}x", measured, ratio >= target))
     ratio = ours["switch"] / ours["floor_switch"]
@@ -147,7 +154,7 @@ def model_targets(result):
         lines.append(row(f"{name}: adapter bytes an entry", "PEFT 12", "<= 3.2", measured, bytes_an_entry <= 3.2))
     ours, peer = (result["rounds"][engine]["changed_tensors"] for engine in ("shira", "peft"))
     what = f"{name}: tensors changed after every revert"
-    lines.append(row(what, f"PEFT, after a first round: {peer[0]} of {result['facts']['tensors']}", "0", str(max(ours)), max(ours) == 0))
+    lines.append(row(what, f"{package}, after a first round: {peer[0]} of {result['facts']['tensors']}", "0", str(max(ours)), max(ours) == 0))
     return lines
 
 
@@ -229,17 +236,17 @@ def stage_table(result):
         lines.append("| floor: touch those lines | " + " | ".join(cells) + " |")
     for method, stages in peer_methods(result):
         cells = [with_spread(stages[stage]) for stage in STAGES]
-        lines.append(f"| PEFT, {method_name(method)} | " + " | ".join(cells) + " |")
+        lines.append(f"| {peer_package(result)}, {method_name(method)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def model_section(result):
-    facts = result["facts"]
+    facts, package = result["facts"], peer_package(result)
     return (
         f"**{facts['model']}, {facts['dtype']}**: {facts['parameters'] / 1e9:.2f} B parameters, {facts['tensors']} tensors of "
         f"{facts['targeted'] / 1e9:.2f} B adapted, {facts['nnz']:,} entries, adapter file {facts['adapter_bytes'] / 1e6:.1f} MB; "
         f"a switch between resident patches allocates {facts['switch_allocations']} times; tensors changed after every revert: "
-        f"{max(result['rounds']['shira']['changed_tensors'])}, of PEFT's {max(result['rounds']['peft']['changed_tensors'])}. PEFT {result['peer']['peft']}.\n\n"
+        f"{max(result['rounds']['shira']['changed_tensors'])}, of {package}'s {max(result['rounds']['peft']['changed_tensors'])}. {package} {result['peer'][package.lower()]}.\n\n"
         + stage_table(result)
     )
 
@@ -379,7 +386,7 @@ def draw_models(models, path):
         for axes, (stage, title) in zip(line, titles.items()):
             values = {"SHiRA (ours)": median(result["rounds"]["shira"]["shira"][stage])}
             for method, stages in peer_methods(result):
-                values[f"PEFT, {method_name(method)}"] = median(stages[stage])
+                values[f"{peer_package(result)}, {method_name(method)}"] = median(stages[stage])
             colours = ["#0072b2"] + ["#d55e00"] * (len(values) - 1)
             bars(axes, list(values), list(values.values()), [f"{ms(v)} ms" for v in values.values()], colours)
             axes.set_xscale("log")

@@ -77,11 +77,13 @@ FULL = {
     "train": TRAIN,
     "model": [
         ("llama_1b", "bfloat16", "lora_r32,lora_r32_narrow,lora_r64,shira"),
-        ("unet", "float32", "lora_r32,lora_r64"),
+        ("sd15", "float32", "lora_r32,lora_r64"),
+        ("sdxl", "bfloat16", "lora_r32,lora_r64"),
     ],
     "model_cuda": [
         ("llama_1b", "bfloat16", "lora_r32,lora_r32_narrow,lora_r64"),
-        ("unet", "float32", "lora_r32,lora_r64"),
+        ("sd15", "float32", "lora_r32,lora_r64"),
+        ("sdxl", "bfloat16", "lora_r32,lora_r64"),
     ],
     "inference": ("llama_half", ["--prompt", "512", "--decoded", "24"], ["--dora_decoded", "2"]),
 }
@@ -90,7 +92,7 @@ QUICK = {
     "train": QUICK_TRAIN,
     "model": [
         ("llama_tiny", "bfloat16", "lora_r4,lora_r4_narrow,shira"),
-        ("unet_tiny", "float32", "lora_r4"),
+        ("tiny", "float32", "lora_r4"),
     ],
     "model_cuda": [("llama_tiny", "bfloat16", "lora_r4,lora_r4_narrow")],
     "inference": ("llama_tiny", ["--prompt", "16", "--decoded", "4"], ["--dora_decoded", "2"]),
@@ -164,12 +166,17 @@ def compare(ours, peer, rounds):
     return result
 
 
+def switched_model(name):
+    """As benchmark_switch_model takes it."""
+    return name if name.startswith("llama") else ROOT / "benchmarks" / "unets" / name
+
+
 def describe(model, directory):
     path = pathlib.Path(directory) / f"{model}.json"
     if model in UNET_WIDTHS:
         path.write_text(json.dumps({"unet_like": UNET_WIDTHS[model]}))
         return path
-    command = [BIN / "benchmark_switch_model", "--model", model, "--describe"]
+    command = [BIN / "benchmark_switch_model", "--model", switched_model(model), "--describe"]
     path.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
     return path
 
@@ -192,7 +199,7 @@ def run_model(args, scale, rounds, part="model"):
             shapes = describe(model, work)
             peer = Follower(args.python, script, "--shapes", shapes, "--methods", methods, *options)
             program = BIN / "benchmark_switch_model"
-            ours = Follower(program, "--model", model, "--work", f"{work}/adapters", *options)
+            ours = Follower(program, "--model", switched_model(model), "--work", f"{work}/adapters", *options)
             results.append(compare(ours, peer, rounds))
     write_json(args.out / f"{part}.json", results)
 

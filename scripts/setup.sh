@@ -5,15 +5,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
   cat <<'HELP'
-usage: scripts/setup.sh [--tests] [--lint] [--fuzz]
+usage: scripts/setup.sh [--tests] [--pictures] [--lint] [--fuzz]
 
 Installs what is missing: compiler, CMake and libraries as Debian/Ubuntu packages (with sudo when
 not root), and torch, which brings LibTorch, in the project's own Python environment .venv.
 What is already there is left alone.
 
-  --tests   also the Python packages that the tests compare with (transformers, peft, ...)
-  --lint    also clang-format 19
-  --fuzz    also clang 19 with libFuzzer, for the fuzz preset
+  --tests     also the Python packages that the tests compare with (transformers, peft, ...)
+  --pictures  also the Python packages that scripts/demo_pictures.sh draws with
+  --lint      also clang-format 19
+  --fuzz      also clang 19 with libFuzzer, for the fuzz preset
 
 environment:
   SHIRA_TORCH_INDEX_URL   another package index for torch. The default one has the CUDA build
@@ -24,11 +25,13 @@ HELP
 }
 
 with_tests=false
+with_pictures=false
 with_lint=false
 with_fuzz=false
 for argument in "$@"; do
   case "$argument" in
     --tests) with_tests=true ;;
+    --pictures) with_pictures=true ;;
     --lint) with_lint=true ;;
     --fuzz) with_fuzz=true ;;
     -h | --help) usage && exit 0 ;;
@@ -165,5 +168,9 @@ if [[ -z "${SHIRA_TORCH_DIR:-}" ]] || $with_tests; then
 fi
 if $with_tests; then
   install_requirements scripts/requirements-test.txt
+fi
+if $with_pictures; then
+  make_environment
+  install_requirements scripts/requirements-pictures.txt
 fi
 say "done"

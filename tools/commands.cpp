@@ -90,8 +90,15 @@ ByteProgress log_progress(const std::string& done_word) {
 
 std::filesystem::path ModelFlags::directory() const { return resolve_base_model(base_model); }
 
-std::string refuse_negative(const std::string& number) {
-  return number.find('-') == std::string::npos ? "" : "must be at least 0. Got " + number + ".";
+std::function<std::string(const std::string&)> at_least(std::uint64_t least) {
+  return [least](const std::string& text) {
+    std::uint64_t number = 0;
+    const char* end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data(), end, number);
+    if (error == std::errc() && stop == end && number >= least) return std::string();
+    return detail::concat("must be a whole number of at least ", least, " and below 2^64. Got ",
+                          text, ".");
+  };
 }
 
 AdaptedModel::AdaptedModel(const ModelFlags& flags, LoadOptions options)

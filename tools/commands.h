@@ -11,7 +11,9 @@
 
 #include <CLI/CLI.hpp>
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -56,8 +58,8 @@ void check_new_directory(const std::string& output);
 /// Says every five seconds on stderr how many bytes are done: "merged 1.2 GiB of 12.6 GiB".
 ByteProgress log_progress(const std::string& done_word);
 
-/// For a number of an option: CLI11 would wrap a negative one around.
-std::string refuse_negative(const std::string& number);
+/// Checks the number of an option: CLI11 would wrap a negative or a very large one around.
+std::function<std::string(const std::string&)> at_least(std::uint64_t least);
 
 /// A base with the given adapters applied to it for as long as this lives.
 struct AdaptedModel {

@@ -3,6 +3,7 @@
 #include "numbers.h"
 #include "run_report.h"
 
+#include <shira/base/logging.h>
 #include <shira/io/hub_cache.h>
 #include <shira/methods/targets.h>
 #include <shira/models/load_llama.h>
@@ -184,6 +185,7 @@ DryRun look_at_pipeline(RunConfig config) {
   const DiffusionPipeline pipeline = load_base_pipeline(config, /*only_look=*/true);
   if (config.with_prior_preservation &&
       count_image_files(config.class_data_dir) < config.num_class_images) {
+    log_info("class_data_dir: its pictures are still to be made; not counted here");
     config.with_prior_preservation = false;
   }
   config.cache_latents = false;
@@ -195,7 +197,7 @@ DryRun look_at_pipeline(RunConfig config) {
   const auto trained = trained_parts(config, pipeline);
   run.memory = estimate_memory(config, pipeline, look_at_training(config, *trained, data, run));
   ImageLoader loader = data.loader();
-  for (const std::int64_t sample : loader.sample_numbers(0, 0)) {
+  for (const auto& [sample, epoch] : loader.items_of(0, 0)) {
     const ImageSample& info = loader.samples()[static_cast<std::size_t>(sample)];
     const ImageSize size = loader.target_size(sample);
     run.pictures.push_back({info.file.string(), info.caption, {size.height, size.width}});

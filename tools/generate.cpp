@@ -99,7 +99,7 @@ void add_generate(CLI::App& app, int&) {
                    "Above 1: tokens of the prompt and the text so far become less likely; 1 is off")
       ->capture_default_str();
   command->add_option("--seed", options.seed, "Of the sampling")
-      ->check(refuse_negative)
+      ->check(at_least(0))
       ->capture_default_str();
   command->add_option("--stop", options.stop, "End before this text; may be repeated")
       ->allow_extra_args(false);

@@ -61,9 +61,11 @@ void check_flags(const ImagineFlags& flags) {
   const std::filesystem::path output = flags.output;
   SHIRA_CHECK(ConfigError, output.extension() == ".png", "--output ", flags.output,
               ": expected the name of a .png file.");
-  const auto folder = output.parent_path();
-  SHIRA_CHECK(ConfigError, folder.empty() || std::filesystem::is_directory(folder), "--output ",
-              flags.output, ": there is no directory ", folder.string(), ".");
+  for (const std::filesystem::path file : {flags.output, flags.save_latents}) {
+    const auto folder = file.parent_path();
+    SHIRA_CHECK(ConfigError, folder.empty() || std::filesystem::is_directory(folder),
+                file.string(), ": there is no directory ", folder.string(), ".");
+  }
 }
 
 /// The tensor "latents" of a safetensors file.
@@ -179,10 +181,10 @@ std::string known_schedulers() {
 void add_sampling_options(CLI::App& command, ImagineOptions& options) {
   command.add_option("--negative_prompt", options.negative_prompt, "What guidance leads away from");
   command.add_option("--num_images", options.num_images, "Of each prompt")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
   command.add_option("--steps", options.steps, "Of denoising")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
   command.add_option("--guidance_scale", options.guidance_scale,
                      "How strongly the prompt decides; 1 or less is off. 7.5 unless given (5 for "
@@ -191,12 +193,12 @@ void add_sampling_options(CLI::App& command, ImagineOptions& options) {
                      "Instead of the pipeline's own: " + known_schedulers());
   command
       .add_option("--seed", options.seed, "Of the noise: diffusers' CPU generator draws the same")
-      ->check(refuse_negative)
+      ->check(at_least(0))
       ->capture_default_str();
   command.add_option("--width", options.width, "Pixels; the UNet's own size unless given")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
   command.add_option("--height", options.height, "Pixels; the UNet's own size unless given")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
 }
 
 }  // namespace

@@ -111,6 +111,12 @@ void require_dreambooth(const GivenKeys& given, Problems& problems, const RunCon
   const bool prior = config.with_prior_preservation;
   require_beside("with_prior_preservation", prior, "class_data_dir", given, problems);
   require_beside("with_prior_preservation", prior, "class_prompt", given, problems);
+  const auto buckets = given.find("aspect_ratio_buckets");
+  if (prior && config.aspect_ratio_buckets && buckets != given.end()) {
+    problems.add(buckets->second.place, "aspect_ratio_buckets",
+                 "not together with with_prior_preservation, whose batches hold pictures of both "
+                 "kinds in one size, expected false");
+  }
 }
 
 // --- Keys without effect, by family and adapter

@@ -27,7 +27,9 @@ namespace fs = std::filesystem;
 constexpr const char* kMetadata = "metadata.jsonl";
 constexpr std::string_view kExpectedLine = "{\"file_name\": ..., \"text\": ...}";
 
+/// By its extension; hidden files (macOS's ._a.png) are none.
 bool has_image_name(const fs::path& file) {
+  if (file.filename().string().starts_with('.')) return false;
   static constexpr std::array<std::string_view, 4> kExtensions = {".png", ".jpg", ".jpeg", ".webp"};
   std::string extension = file.extension().string();
   std::ranges::transform(extension, extension.begin(), [](char letter) {
@@ -56,6 +58,24 @@ std::vector<fs::path> image_files(const fs::path& directory) {
               ": cannot be read as a directory of pictures: ", error.message(), ".");
   std::ranges::sort(files);
   return files;
+}
+
+/// Pictures one level deeper are easily taken to be part of the data; `named`: those that are.
+void warn_of_subdirectories(const fs::path& directory, const std::set<fs::path>& named = {}) {
+  std::string unread;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(directory, ignored)) {
+    if (!entry.is_directory(ignored)) continue;
+    const std::vector<fs::path> files = image_files(entry.path());
+    const bool is_known = std::ranges::any_of(
+        files, [&](const fs::path& file) { return named.contains(file.lexically_normal()); });
+    if (files.empty() || is_known) continue;
+    unread += detail::concat("\n  ", detail::quote(entry.path().filename().string()), ": ",
+                             files.size(), " pictures");
+  }
+  if (unread.empty()) return;
+  log_warning(directory.string() + ": its subdirectories are not read. Move the pictures up" +
+              " or name them in metadata.jsonl:" + unread);
 }
 
 /// Like image_files; IoError when there are none.
@@ -105,17 +125,21 @@ std::vector<ImageSample> samples_of_metadata(const fs::path& directory,
     samples[i] = {.file = file_in(record, directory), .caption = caption_in(record)};
   });
   std::set<fs::path> named;
-  for (const ImageSample& sample : samples) named.insert(sample.file);
-  std::erase_if(files, [&](const fs::path& file) { return named.contains(file); });
+  for (const ImageSample& sample : samples) named.insert(sample.file.lexically_normal());
+  warn_of_subdirectories(directory, named);
+  std::erase_if(files, [&](const fs::path& file) { return named.contains(file.lexically_normal()); });
   check_all_captioned(files, directory, "a line for each in its metadata.jsonl");
   SHIRA_CHECK(IoError, !samples.empty(), (directory / kMetadata).string(),
               ": names no pictures. Expected lines like ", kExpectedLine, ".");
   return samples;
 }
 
+/// Without blanks around it and without a byte order mark, which Windows' editors write.
 std::string trimmed(const std::string& text) {
   constexpr const char* kBlanksOfText = " \t\r\n";
-  const std::size_t begin = text.find_first_not_of(kBlanksOfText);
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  const std::size_t start = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
+  const std::size_t begin = text.find_first_not_of(kBlanksOfText, start);
   if (begin == text.npos) return "";
   return text.substr(begin, text.find_last_not_of(kBlanksOfText) + 1 - begin);
 }
@@ -133,6 +157,7 @@ std::vector<ImageSample> samples_of_texts(const fs::path& directory,
     }
     samples.push_back({.file = file, .caption = trimmed(read_utf8_file(text))});
   }
+  warn_of_subdirectories(directory);
   check_all_captioned(without, directory,
                       "a metadata.jsonl, or a .txt file of the same name beside each");
   return samples;
@@ -241,6 +266,8 @@ std::vector<ImageSample> load_images_of_subject(const fs::path& directory,
 std::vector<ImageSample> load_prior_images(const fs::path& directory, const std::string& prompt,
                                            std::int64_t limit, OnCorruptImage on_corrupt) {
   SHIRA_CHECK(ConfigError, limit >= 1, "num_class_images: got ", limit, ", expected 1 or more.");
+  SHIRA_CHECK(ConfigError, count_image_files(directory) > 0, "class_data_dir ", directory.string(),
+              ": holds no pictures yet. `shira train` makes them.");
   std::vector<fs::path> files = some_image_files(directory);
   if (std::ssize(files) > limit) files.resize(static_cast<std::size_t>(limit));
   return with_files(with_one_caption(files, prompt, true), directory, on_corrupt);

@@ -196,12 +196,6 @@ std::vector<ImageLoader::Item> ImageLoader::items_of(std::int64_t epoch, std::in
   return items;
 }
 
-std::vector<std::int64_t> ImageLoader::sample_numbers(std::int64_t epoch, std::int64_t number) {
-  std::vector<std::int64_t> numbers;
-  for (const Item& item : items_of(epoch, number)) numbers.push_back(item.sample);
-  return numbers;
-}
-
 Batch ImageLoader::batch(std::int64_t epoch, std::int64_t number) {
   std::vector<PreparedImage> images;
   std::vector<torch::Tensor> pixels;

@@ -13,10 +13,25 @@
 
 namespace shira {
 
-AtomicFile::AtomicFile(std::filesystem::path path)
-    : path_(std::move(path)), temporary_(detail::temporary_sibling(path_)) {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What a link leads to: the file behind it is replaced, not the link.
+fs::path behind_links(fs::path path) {
+  std::error_code error;
+  const fs::path target = fs::is_symlink(path, error) ? fs::canonical(path, error) : path;
+  return error ? path : target;
+}
+
+}  // namespace
+
+AtomicFile::AtomicFile(fs::path path)
+    : path_(behind_links(std::move(path))), temporary_(detail::temporary_sibling(path_)) {
   SHIRA_CHECK(IoError, path_.has_filename() && !std::filesystem::is_directory(path_), path_,
               ": is a directory, expected the name of a file to write");
+  SHIRA_CHECK(IoError, !fs::exists(path_) || fs::is_regular_file(path_), path_,
+              ": is a device or a pipe, expected the name of a file to write");
   // 0666 less the umask: what any program's new file gets (mkstemp would make it private).
   descriptor_ = detail::open_file(temporary_, O_WRONLY | O_CREAT | O_EXCL, 0666);
   SHIRA_CHECK(IoError, descriptor_ >= 0, path_,

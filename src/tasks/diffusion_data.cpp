@@ -96,8 +96,8 @@ Batch DiffusionData::batch(std::int64_t epoch, std::int64_t number) {
   std::vector<torch::Tensor> means, logvars, sizes;
   std::vector<std::string> captions;
   std::vector<std::uint8_t> priors;
-  for (const std::int64_t sample : loader_.sample_numbers(epoch, number)) {
-    const Encoded encoded = encode(sample, epoch);
+  for (const auto& [sample, crop_epoch] : loader_.items_of(epoch, number)) {
+    const Encoded encoded = encode(sample, crop_epoch);
     means.push_back(encoded.latents.mean);
     logvars.push_back(encoded.latents.logvar);
     sizes.push_back(encoded.sizes);

@@ -2,6 +2,7 @@
 #include "io/json_object.h"
 
 #include <shira/base/error.h>
+#include <shira/io/atomic_file.h>
 #include <shira/io/checkpoint_copy.h>
 #include <shira/io/checkpoint_files.h>
 #include <shira/models/load_unet.h>
@@ -68,6 +69,23 @@ std::shared_ptr<torch::nn::Module> without(const torch::nn::Module& module,
     rest->register_parameter(parameter.key(), parameter.value(), parameter.value().requires_grad());
   }
   return rest;
+}
+
+/// Says in the file what the model was trained to predict, where it says something else.
+void save_prediction_type(PredictionType prediction, const fs::path& path) {
+  if (read_scheduler_config(path).prediction_type == prediction) return;
+  nlohmann::ordered_json object = nlohmann::ordered_json::parse(read_file(path));
+  for (const auto& [name, type] : prediction_types()) {
+    if (type == prediction) object["prediction_type"] = name;
+  }
+  write_file(path, object.dump(2) + "\n");
+}
+
+/// Of a file that is copied beside ones which are written without a variant: a pipeline is loaded
+/// with one variant or with none.
+std::string without_variant(std::string file) {
+  const std::size_t at = file.rfind(".fp16.safetensors");
+  return at == file.npos ? file : file.erase(at, 5);
 }
 
 }  // namespace
@@ -170,14 +188,20 @@ void save_pipeline(const fs::path& directory, const DiffusionPipeline& pipeline,
     const fs::path path = directory / shard.file;
     fs::create_directories(path.parent_path());
     if (components.contains(fs::path(shard.file).parent_path())) continue;
-    duplicate_file(base / shard.file, path);
-    if (!shard.index.empty()) duplicate_file(base / shard.index, directory / shard.index);
+    if (shard.index.empty()) {
+      duplicate_file(base / shard.file, directory / without_variant(shard.file));
+    } else {
+      duplicate_file(base / shard.file, path);
+      duplicate_file(base / shard.index, directory / shard.index);
+    }
   }
   for (const auto& [component, tensors] : components) {
     const char* name =
         component == "unet" ? "diffusion_pytorch_model.safetensors" : "model.safetensors";
     save_tensors(directory / component / name, tensors, {{"format", "pt"}});
   }
+  save_prediction_type(pipeline->scheduler.prediction_type,
+                       directory / "scheduler" / "scheduler_config.json");
 }
 
 }  // namespace shira

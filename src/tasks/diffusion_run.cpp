@@ -5,7 +5,10 @@
 #include <shira/io/image_file.h>
 #include <shira/tasks/diffusion_run.h>
 #include <shira/tasks/image_generation.h>
+#include <shira/tasks/run_masks.h>
 #include <shira/tasks/training_run.h>
+
+#include <utility>
 
 namespace shira {
 namespace {
@@ -30,6 +33,31 @@ ImageLoaderOptions loader_options(const RunConfig& config, bool shuffle) {
           .shuffle = shuffle};
 }
 
+fs::path scheduler_file(const RunConfig& config) {
+  return resolve_base_model(config.base_model) / "scheduler" / "scheduler_config.json";
+}
+
+/// Puts the run's prediction_type into the pipeline; an adapter cannot carry it.
+void choose_prediction(const RunConfig& config, SchedulerConfig& scheduler) {
+  if (config.prediction_type == "auto") return;
+  const PredictionType chosen = prediction_types().at(config.prediction_type);
+  if (chosen != scheduler.prediction_type && config.adapter != "full") {
+    log_warning(detail::concat("prediction_type: ", config.prediction_type,
+                               " is not what the base predicts. Who draws with the adapter must "
+                               "have it in the pipeline's scheduler_config.json."));
+  }
+  scheduler.prediction_type = chosen;
+}
+
+/// The first path in the directory of class-0.png, class-1.png, ... from `number` on that is free.
+fs::path free_class_image(const fs::path& directory, std::int64_t& number) {
+  while (true) {
+    const fs::path path = directory / detail::concat("class-", number, ".png");
+    if (!fs::exists(fs::symlink_status(path))) return path;
+    ++number;
+  }
+}
+
 }  // namespace
 
 DiffusionPipeline load_base_pipeline(const RunConfig& config, bool only_look) {
@@ -48,9 +76,7 @@ DiffusionPipeline load_base_pipeline(const RunConfig& config, bool only_look) {
   for (ClipText& encoder : pipeline->text_encoders) {
     encoder->gradient_checkpointing = config.gradient_checkpointing && config.train_text_encoder;
   }
-  if (config.prediction_type != "auto") {
-    pipeline->scheduler.prediction_type = prediction_types().at(config.prediction_type);
-  }
+  choose_prediction(config, pipeline->scheduler);
   return pipeline;
 }
 
@@ -59,8 +85,25 @@ std::shared_ptr<torch::nn::Module> trained_parts(const RunConfig& config,
   return pipeline->trained_parts(config.train_text_encoder);
 }
 
+namespace {
+
+/// What can be said before hours of drawing.
+void check_before_drawing(const RunConfig& config, const DiffusionPipeline& pipeline) {
+  std::error_code ignored;
+  SHIRA_CHECK(ConfigError,
+              !fs::equivalent(config.instance_data_dir, config.class_data_dir, ignored),
+              "class_data_dir: is instance_data_dir, ", config.class_data_dir,
+              "; the class's pictures go into a directory of their own.");
+  load_images_of_subject(config.instance_data_dir, config.instance_prompt,
+                         parse_on_corrupt_image(config.on_corrupt_image));
+  if (config.adapter != "full") run_targets(config, *trained_parts(config, pipeline));
+}
+
+}  // namespace
+
 void make_class_images(const RunConfig& config, DiffusionPipeline& pipeline) {
   if (!config.with_prior_preservation) return;
+  check_before_drawing(config, pipeline);
   const fs::path directory = config.class_data_dir;
   std::error_code error;
   fs::create_directories(directory, error);
@@ -70,16 +113,20 @@ void make_class_images(const RunConfig& config, DiffusionPipeline& pipeline) {
   if (there >= config.num_class_images) return;
   log_info(detail::concat("making ", config.num_class_images - there, " pictures of '",
                           config.class_prompt, "' in ", directory.string()));
+  const SchedulerConfig of_run =
+      std::exchange(pipeline->scheduler, read_scheduler_config(scheduler_file(config)));
   ImagineOptions options;
   options.height = options.width = config.resolution;
-  for (std::int64_t i = there; i < config.num_class_images; ++i) {
-    options.seed = static_cast<std::uint64_t>(i);
-    const Imagined made = imagine(pipeline, {config.class_prompt}, options);
-    write_png(directory / detail::concat("class-", i, ".png"), to_picture(made.pixels[0]));
-    if ((i + 1) % 10 == 0) {
-      log_info(detail::concat("made ", i + 1, " of ", config.num_class_images, " pictures"));
+  std::int64_t number = 0;
+  for (std::int64_t made = there + 1; made <= config.num_class_images; ++made) {
+    const fs::path path = free_class_image(directory, number);
+    options.seed = static_cast<std::uint64_t>(number);
+    write_png(path, to_picture(imagine(pipeline, {config.class_prompt}, options).pixels[0]));
+    if (made % 10 == 0) {
+      log_info(detail::concat("made ", made, " of ", config.num_class_images, " pictures"));
     }
   }
+  pipeline->scheduler = of_run;
 }
 
 ImageSplit load_pictures(const RunConfig& config) {

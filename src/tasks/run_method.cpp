@@ -196,14 +196,20 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
-/// What chooses the trained entries; those without effect hold their defaults.
+/// What chooses the trained entries and the loss; those without effect hold their defaults.
 std::map<std::string, std::string> method_identity(const RunConfig& config) {
   std::map<std::string, std::string> identity = {
       {"adapter", config.adapter},
       {"base_dtype", config.base_dtype},
       {"optimizer", config.optimizer},
       {"seed", std::to_string(config.seed)},
-      {"micro_batch_size", std::to_string(config.micro_batch_size)}};
+      {"micro_batch_size", std::to_string(config.micro_batch_size)},
+      {"prediction_type", config.prediction_type},
+      {"snr_gamma", config.snr_gamma ? detail::concat(*config.snr_gamma) : "none"},
+      {"noise_offset", detail::concat(config.noise_offset)},
+      {"proportion_empty_prompts", detail::concat(config.proportion_empty_prompts)},
+      {"prior_loss_weight", detail::concat(config.prior_loss_weight)},
+      {"cache_latents", config.cache_latents ? "true" : "false"}};
   if (config.adapter == "full") return identity;
   identity["adapter_dir"] = config.adapter_dir;
   identity["target_modules"] = joined(config.target_modules);

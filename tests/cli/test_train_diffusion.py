@@ -231,6 +231,64 @@ def test_dreambooth_with_prior_preservation(pipelines, tmp_path):
     assert np.allclose(ours, losses, rtol=TOLERANCE)
 
 
+def dreambooth(tmp_path, **keys):
+    """Keys of a run on three pictures of a dog, with class pictures in tmp_path/classes."""
+    if not (tmp_path / "dog").exists():
+        write_pictures(tmp_path / "dog", count=3, seed=1)
+        (tmp_path / "dog" / "metadata.jsonl").unlink()
+    return {
+        "train_data_dir": None,
+        "instance_data_dir": str(tmp_path / "dog"),
+        "instance_prompt": "a photo of a dog",
+        "with_prior_preservation": True,
+        "class_data_dir": str(tmp_path / "classes"),
+        "class_prompt": "a dog",
+        "num_class_images": 3,
+        "max_steps": 1,
+    } | keys
+
+
+def test_class_pictures_take_free_names_and_the_bases_own_scheduler(pipelines, tmp_path):
+    base = pipelines("sd15")
+    (tmp_path / "classes").mkdir()
+    for name in ("class-1.png", "class-2.png"):
+        shutil.copy(write_pictures(tmp_path / name, count=1) / "0.png", tmp_path / "classes" / name)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "classes").iterdir()}
+    result = run_shira("train", write_run(tmp_path, base, **dreambooth(tmp_path), prediction_type="v_prediction"))
+    assert "prediction_type" in result.stderr and "scheduler_config.json" in result.stderr
+    after = {path.name: path.read_bytes() for path in (tmp_path / "classes").iterdir()}
+    made = after.pop("class-0.png")
+    assert after == before
+    size = ["--width", 16, "--height", 16, "--seed", 0, "-o", tmp_path / "own.png"]
+    run_shira("imagine", "--base_model", base, "--prompt", "a dog", *size)
+    assert (tmp_path / "own.png").read_bytes() == made
+
+
+def test_what_a_run_cannot_use_is_found_before_class_pictures_are_made(pipelines, tmp_path):
+    base = pipelines("sd15")
+    keys = dreambooth(tmp_path)
+    error = failure_of("train", write_run(tmp_path, base, **keys | {"class_data_dir": keys["instance_data_dir"]}))
+    assert "directory of their own" in error
+    assert "no_such" in failure_of("train", write_run(tmp_path, base, **keys, target_modules=["no_such"]))
+    error = failure_of("config", "validate", write_run(tmp_path, base, **keys, aspect_ratio_buckets=True), rc=2)
+    assert "aspect_ratio_buckets" in error and "with_prior_preservation" in error
+    (tmp_path / "dog" / "1.png").write_bytes(b"")
+    assert "1.png" in failure_of("train", write_run(tmp_path, base, **keys))
+    assert not list((tmp_path / "classes").glob("*"))
+    error = failure_of("mask", write_run(tmp_path, base, **keys, shira_mask="grad", on_corrupt_image="skip"))
+    assert "`shira train` makes them" in error
+
+
+def test_repeats_in_an_epoch_have_crops_of_their_own(pipelines, tmp_path):
+    keys = dreambooth(tmp_path, num_class_images=9, micro_batch_size=1)
+    write_pictures(tmp_path / "classes", count=9, size=(40, 16))
+    run = write_run(tmp_path, pipelines("sdxl"), **keys, resolution=16)
+    for i in range(3):
+        Image.effect_noise((40, 16), 50).convert("RGB").save(tmp_path / "dog" / f"{i}.png")
+    crops = {tuple(batch["time_ids"][0, 2:4].tolist()) for batch in batches_of(run, 9, tmp_path)}
+    assert len(crops) > 3  # each of the three pictures comes three times
+
+
 def test_latents_and_text_states_are_those_of_diffusers(pipelines, tmp_path):
     base = pipelines("sd15")
     keys = {"micro_batch_size": 6, "center_crop": True, "noise_offset": 0.1}
@@ -423,6 +481,38 @@ def test_a_resumed_run_equals_an_uninterrupted_one(pipelines, tmp_path):
     assert records[-1] == {"step": 5, "prompt": "a dog | a cat", "sample": "samples/step-5.png"}
 
 
+@pytest.mark.parametrize(
+    "key, value", [("snr_gamma", 3), ("noise_offset", 0.1), ("proportion_empty_prompts", 0.5), ("prediction_type", "sample")]
+)
+def test_a_resumed_run_must_have_the_same_objective(key, value, pipelines, tmp_path):
+    run = write_run(tmp_path, pipelines("sd15"), max_steps=1, save_steps=1)
+    run_shira("train", run)
+    error = failure_of("train", run, "--resume", "--set", f"{key}={value}", "--set", "max_steps=2")
+    assert key in error and "another run" in error
+
+
+def test_full_training_keeps_its_prediction_type(pipelines, tmp_path):
+    keys = {"adapter": "full", "shira_mask": None, "shira_density": None, "target_modules": None, "max_steps": 1}
+    keys |= {"prediction_type": "v_prediction", "validation_prompts": ["a cat"], "eval_steps": 1, "seed": 0}
+    run_shira("train", write_run(tmp_path, pipelines("sd15"), **keys))
+    size = ["--width", 16, "--height", 16, "--steps", 25, "-o", tmp_path / "a.png"]
+    run_shira("imagine", "--base_model", tmp_path / "out", "--prompt", "a cat", *size)
+    assert np.array_equal(Image.open(tmp_path / "a.png"), Image.open(tmp_path / "out" / "samples" / "step-1.png"))
+    scheduler = json.loads((tmp_path / "out" / "scheduler" / "scheduler_config.json").read_text())
+    before = json.loads((pipelines("sd15") / "scheduler" / "scheduler_config.json").read_text())
+    assert scheduler == before | {"prediction_type": "v_prediction"}
+
+
+def test_a_base_of_fp16_variants_is_saved_without_the_variant(pipelines, tmp_path):
+    shutil.copytree(pipelines("sd15", "float16"), tmp_path / "base")
+    for file in (tmp_path / "base").glob("*/*.safetensors"):
+        file.rename(file.with_name(file.name.replace(".safetensors", ".fp16.safetensors")))
+    keys = {"adapter": "full", "shira_mask": None, "shira_density": None, "target_modules": None, "max_steps": 1}
+    run_shira("train", write_run(tmp_path, tmp_path / "base", **keys, base_dtype="float16"))
+    assert not list((tmp_path / "out").glob("*/*fp16*"))
+    load_pipeline(tmp_path / "out")
+
+
 # ------------------------------------------------------------------------------ other commands
 
 
@@ -449,6 +539,10 @@ def test_errors_of_pictures(pipelines, tmp_path):
     result = run_shira("train", write_run(tmp_path, base, on_corrupt_image="skip"))
     assert "3.png" in result.stderr
     shutil.copy(tmp_path / "pictures" / "2.png", tmp_path / "pictures" / "3.png")
+    deeper = write_pictures(tmp_path / "pictures" / "more", count=2)
+    result = run_shira("train", run, "--dry_run")
+    assert '"more": 2 pictures' in result.stderr and "not read" in result.stderr
+    shutil.rmtree(deeper)
     keys = {"output_dir": str(tmp_path / "o"), "train_data_dir": str(tmp_path / "absent")}
     assert "absent" in failure_of("train", write_run(tmp_path, base, **keys))
     error = failure_of("train", write_run(tmp_path, base, resolution=15, output_dir=str(tmp_path / "o")))

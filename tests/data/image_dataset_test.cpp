@@ -46,7 +46,7 @@ TEST_F(ImageDatasetTest, MetadataGivesCaptionsInItsOrder) {
 
 TEST_F(ImageDatasetTest, TextFilesGiveCaptionsInOrderOfNames) {
   for (const char* name : {"b.png", "a.PNG"}) write_picture(directory_ / name, 5, 3);
-  write_file(directory_ / "a.txt", " first\n");
+  write_file(directory_ / "a.txt", "\xef\xbb\xbf first\n");
   write_file(directory_ / "b.txt", "sec\xc3\xb6nd\r\n");
   write_file(directory_ / "notes.md", "not a picture");
   EXPECT_EQ(captions(load()), (Texts{"first", "sec\xc3\xb6nd"}));

@@ -58,7 +58,8 @@ Numbers to_numbers(const torch::Tensor& tensor) {
 std::vector<Numbers> batches_of(ImageLoader& loader, std::int64_t epoch) {
   std::vector<Numbers> batches;
   for (std::int64_t i = 0; i < loader.batches_in_epoch(epoch); ++i) {
-    batches.push_back(loader.sample_numbers(epoch, i));
+    batches.emplace_back();
+    for (const auto& item : loader.items_of(epoch, i)) batches.back().push_back(item.sample);
   }
   return batches;
 }

@@ -224,6 +224,22 @@ TEST(RemoveLeftoversTest, LeavesLiveProcessesAndOtherNamesAlone) {
   EXPECT_EQ(names_in(directory.path()), before);
 }
 
+TEST(AtomicFileTest, ReplacesTheFileBehindALink) {
+  TemporaryDirectory directory;
+  write_file(directory / "file", "old");
+  fs::create_symlink("file", directory / "link");
+  write_file(directory / "link", "new");
+  EXPECT_TRUE(fs::is_symlink(directory / "link"));
+  EXPECT_EQ(read_file(directory / "file"), "new");
+}
+
+TEST(AtomicFileTest, ReplacesNoDevice) {
+  TemporaryDirectory directory;
+  ASSERT_EQ(::mkfifo((directory / "pipe").c_str(), 0600), 0);
+  expect_error<IoError>([&] { write_file(directory / "pipe", "x"); }, {"/pipe", "device or a pipe"});
+  EXPECT_TRUE(fs::is_fifo(directory / "pipe"));
+}
+
 TEST(WriteDirectoryTest, AFileOfThatNameOrAMissingParentIsAnError) {
   TemporaryDirectory directory;
   write_file(directory / "a", "x");

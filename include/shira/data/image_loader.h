@@ -68,25 +68,24 @@ class SHIRA_API ImageLoader : public BatchSource {
   /// XXH3-64 over names, contents and captions of the samples and the options that shape them.
   std::uint64_t fingerprint() const override;
 
-  /// The samples of a batch, in its order, without decoding them.
-  std::vector<std::int64_t> sample_numbers(std::int64_t epoch, std::int64_t number);
+  /// A place of a batch: a sample, and the epoch that `prepared` takes for it there.
+  struct Item {
+    std::int64_t sample;
+    std::int64_t epoch;
+  };
+  /// The places of a batch, in its order, without decoding pictures.
+  std::vector<Item> items_of(std::int64_t epoch, std::int64_t number);
   /// A sample as it is cropped and flipped in an epoch, a function of (seed, epoch, sample). When
   /// an epoch takes a sample n times, the k-th time has the crop and flip of "epoch" n * epoch + k.
   PreparedImage prepared(std::int64_t sample, std::int64_t epoch);
 
  private:
-  struct Item {
-    std::int64_t sample;
-    std::int64_t epoch;  // as prepared takes it
-  };
-
   void check_options() const;
   void choose_targets();
   std::int64_t items_in_epoch() const;
   std::vector<std::vector<std::int64_t>> cut_into_batches(
       const std::vector<std::int64_t>& order) const;
   void prepare(std::int64_t epoch);
-  std::vector<Item> items_of(std::int64_t epoch, std::int64_t number);
   torch::Tensor resized(std::int64_t sample);
 
   std::vector<ImageSample> samples_;
