@@ -38,8 +38,9 @@ def make_unet(directory, dtype):
     with torch.device("meta"):
         model = diffusers.UNet2DConditionModel.from_config(json.loads((directory / "config.json").read_text()))
     model = model.to(dtype).to_empty(device="cpu")
-    for parameter in model.parameters():
-        parameter.normal_(0, 0.02)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.02)
     return model
 
 
@@ -118,7 +119,9 @@ def measure_diffusers(model, directory):
     """The stages of one adapter, with a switch to another between fuse and unfuse."""
 
     def load(name):
-        model.load_lora_adapter(directory / name, prefix=None, adapter_name=name, low_cpu_mem_usage=True)
+        model.load_lora_adapter(
+            directory / name, prefix=None, adapter_name=name, use_safetensors=True, low_cpu_mem_usage=True
+        )
 
     def switch():
         model.unfuse_lora()
