@@ -242,11 +242,12 @@ def stage_table(result):
 
 def model_section(result):
     facts, package = result["facts"], peer_package(result)
+    whose = {"PEFT": "PEFT's", "diffusers": "diffusers'"}[package]
     return (
         f"**{facts['model']}, {facts['dtype']}**: {facts['parameters'] / 1e9:.2f} B parameters, {facts['tensors']} tensors of "
         f"{facts['targeted'] / 1e9:.2f} B adapted, {facts['nnz']:,} entries, adapter file {facts['adapter_bytes'] / 1e6:.1f} MB; "
         f"a switch between resident patches allocates {facts['switch_allocations']} times; tensors changed after every revert: "
-        f"{max(result['rounds']['shira']['changed_tensors'])}, of {package}{"'" if package.endswith("s") else "'s"} {max(result['rounds']['peft']['changed_tensors'])}. {package} {result['peer'][package.lower()]}.\n\n"
+        f"{max(result['rounds']['shira']['changed_tensors'])}, of {whose} {max(result['rounds']['peft']['changed_tensors'])}. {package} {result['peer'][package.lower()]}.\n\n"
         + stage_table(result)
     )
 
