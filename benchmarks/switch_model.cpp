@@ -291,7 +291,8 @@ void run(const Options& options) {
 int main(int argc, char** argv) {
   Options options;
   CLI::App app("Switching a whole model's adapter.");
-  app.add_option("--model", options.model, "llama_1b, llama_half, llama_tiny, or a directory with a UNet's config.json");
+  app.add_option("--model", options.model,
+                 "llama_1b, llama_half, llama_tiny, or a directory with a UNet's config.json");
   app.add_option("--dtype", options.dtype, "")->check(CLI::IsMember({"bfloat16", "float32"}));
   app.add_option("--device", options.device, "of the model")->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--density", options.density, "share of each target that the adapters change");

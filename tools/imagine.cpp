@@ -63,8 +63,8 @@ void check_flags(const ImagineFlags& flags) {
               ": expected the name of a .png file.");
   for (const std::filesystem::path file : {flags.output, flags.save_latents}) {
     const auto folder = file.parent_path();
-    SHIRA_CHECK(ConfigError, folder.empty() || std::filesystem::is_directory(folder),
-                file.string(), ": there is no directory ", folder.string(), ".");
+    SHIRA_CHECK(ConfigError, folder.empty() || std::filesystem::is_directory(folder), file.string(),
+                ": there is no directory ", folder.string(), ".");
   }
 }
 

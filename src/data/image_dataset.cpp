@@ -127,7 +127,8 @@ std::vector<ImageSample> samples_of_metadata(const fs::path& directory,
   std::set<fs::path> named;
   for (const ImageSample& sample : samples) named.insert(sample.file.lexically_normal());
   warn_of_subdirectories(directory, named);
-  std::erase_if(files, [&](const fs::path& file) { return named.contains(file.lexically_normal()); });
+  std::erase_if(files,
+                [&](const fs::path& file) { return named.contains(file.lexically_normal()); });
   check_all_captioned(files, directory, "a line for each in its metadata.jsonl");
   SHIRA_CHECK(IoError, !samples.empty(), (directory / kMetadata).string(),
               ": names no pictures. Expected lines like ", kExpectedLine, ".");

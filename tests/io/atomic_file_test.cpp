@@ -236,7 +236,8 @@ TEST(AtomicFileTest, ReplacesTheFileBehindALink) {
 TEST(AtomicFileTest, ReplacesNoDevice) {
   TemporaryDirectory directory;
   ASSERT_EQ(::mkfifo((directory / "pipe").c_str(), 0600), 0);
-  expect_error<IoError>([&] { write_file(directory / "pipe", "x"); }, {"/pipe", "device or a pipe"});
+  expect_error<IoError>([&] { write_file(directory / "pipe", "x"); },
+                        {"/pipe", "device or a pipe"});
   EXPECT_TRUE(fs::is_fifo(directory / "pipe"));
 }
 

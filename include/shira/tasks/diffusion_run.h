@@ -28,8 +28,8 @@ SHIRA_API std::shared_ptr<torch::nn::Module> trained_parts(const RunConfig& conf
                                                            const DiffusionPipeline& pipeline);
 
 /// Makes the pictures of class_prompt that class_data_dir lacks of num_class_images (it is created
-/// if need be), with the untrained pipeline and its own scheduler, as class-<n>.png under names that
-/// are free. Before that, errors for targets and instance pictures that the run cannot use.
+/// if need be), with the untrained pipeline and its own scheduler, as class-<n>.png under names
+/// that are free. Before that, errors for targets and instance pictures that the run cannot use.
 SHIRA_API void make_class_images(const RunConfig& config, DiffusionPipeline& pipeline);
 
 /// The configured pictures, split; those of the class are all for training.
