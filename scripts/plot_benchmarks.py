@@ -459,8 +459,8 @@ def sections(directory, switching, models, inference, gradient, train, quality, 
         )
     if models:
         draw_models(models, directory / "models.png")
-        yield f"### A whole model\n\n{machine_line(models[0]['facts'])}\n\n![whole-model switching]({name}/models.png)"
-        yield from (model_section(result) for result in models)
+        yield f"### A whole model\n\n![whole-model switching]({name}/models.png)"
+        yield from (f"{machine_line(result['facts'])}\n\n{model_section(result)}" for result in models)
     if models_cuda:
         facts, device = models_cuda[0]["facts"], models_cuda[0]["peer"]["device"]
         yield f"### A whole model on a GPU\n\n{device}. {facts['date']}, {facts['processor']}, {facts['threads']} threads, LibTorch {facts['libtorch']}."

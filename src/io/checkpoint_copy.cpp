@@ -1,4 +1,5 @@
 // A list of names decides; what is not known to be weights is taken along.
+#include "json_object.h"
 #include "posix_file.h"
 
 #include <shira/base/error.h>
@@ -9,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <set>
 
 namespace shira {
 namespace {
@@ -31,8 +33,16 @@ void list_files(const fs::path& root, const fs::path& folder, const Keep& is_kep
   }
 }
 
+/// What a training run leaves beside its result.
+bool is_of_run(const std::string& name) {
+  static const std::set<std::string> kNames = {"config.yaml", "loss.png", "metrics.jsonl",
+                                               "trainer_state.json"};
+  return kNames.contains(name) || name.starts_with("events.out.tfevents.");
+}
+
 bool is_companion(const std::string& name) {
-  return !is_weight_file(name) && name != "README.md" && !name.starts_with("adapter_");
+  return !is_weight_file(name) && name != "README.md" && !name.starts_with("adapter_") &&
+         !is_of_run(name);
 }
 
 }  // namespace
@@ -42,9 +52,10 @@ std::vector<std::string> companion_files(const fs::path& directory) {
   list_files(directory, "", is_companion, paths);
   if (fs::exists(directory / "model_index.json")) {
     const std::vector<std::string> ours = weight_components(directory);
+    const auto index = detail::read_json_object(directory / "model_index.json");
     for (const auto& entry : fs::directory_iterator(directory)) {
       const std::string name = entry.path().filename();
-      if (!entry.is_directory() || name.starts_with(".")) continue;
+      if (!entry.is_directory() || !index.contains(name)) continue;
       const bool has_weights = std::find(ours.begin(), ours.end(), name) != ours.end();
       const auto is_kept = [&](const std::string& file) {
         return !has_weights || is_companion(file);

@@ -513,6 +513,17 @@ def test_a_base_of_fp16_variants_is_saved_without_the_variant(pipelines, tmp_pat
     load_pipeline(tmp_path / "out")
 
 
+def test_a_base_that_a_run_wrote_gives_its_pipeline_alone(pipelines, tmp_path):
+    keys = {"adapter": "full", "shira_mask": None, "shira_density": None, "target_modules": None}
+    run_shira("train", write_run(tmp_path, pipelines("sd15"), **keys, max_steps=2, save_steps=1))
+    assert {"checkpoint-1", "metrics.jsonl"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    second = tmp_path / "second"
+    run_shira("train", write_run(tmp_path, tmp_path / "out", **keys, max_steps=1, output_dir=str(second)))
+    assert [record["step"] for record in metrics_of(second) if "loss" in record] == [1]
+    assert [path.name for path in second.glob("checkpoint-*")] == ["checkpoint-1"]
+    assert not (second / "checkpoint-1" / "config.yaml").exists()
+
+
 # ------------------------------------------------------------------------------ other commands
 
 
