@@ -195,22 +195,26 @@ def test_min_snr_weighting_of_every_prediction(prediction, pipelines, tmp_path):
     check_run(tmp_path, base, reference, prediction_type=prediction, snr_gamma=5.0)
 
 
-def test_dreambooth_with_prior_preservation(pipelines, tmp_path):
-    base = pipelines("sd15")
-    write_pictures(tmp_path / "dog", count=3, seed=1)
-    (tmp_path / "dog" / "metadata.jsonl").unlink()
-    keys = {
+def dreambooth(tmp_path, **keys):
+    """Keys of a run on three pictures of a dog, with class pictures in tmp_path/classes."""
+    if not (tmp_path / "dog").exists():
+        write_pictures(tmp_path / "dog", count=3, seed=1)
+        (tmp_path / "dog" / "metadata.jsonl").unlink()
+    return {
         "train_data_dir": None,
         "instance_data_dir": str(tmp_path / "dog"),
         "instance_prompt": "a photo of a dog",
         "with_prior_preservation": True,
         "class_data_dir": str(tmp_path / "classes"),
         "class_prompt": "a dog",
-        "num_class_images": 4,
-        "prior_loss_weight": 0.7,
-        "cache_latents": True,
-        "center_crop": True,
-    }
+        "num_class_images": 3,
+    } | keys
+
+
+def test_dreambooth_with_prior_preservation(pipelines, tmp_path):
+    base = pipelines("sd15")
+    more = {"num_class_images": 4, "prior_loss_weight": 0.7, "cache_latents": True, "center_crop": True}
+    keys = dreambooth(tmp_path, **more)
     run_shira("train", write_run(tmp_path, base, **keys, max_steps=1))  # makes the class's pictures
     made = sorted(path.name for path in (tmp_path / "classes").iterdir())
     assert made == [f"class-{i}.png" for i in range(4)]
@@ -231,30 +235,13 @@ def test_dreambooth_with_prior_preservation(pipelines, tmp_path):
     assert np.allclose(ours, losses, rtol=TOLERANCE)
 
 
-def dreambooth(tmp_path, **keys):
-    """Keys of a run on three pictures of a dog, with class pictures in tmp_path/classes."""
-    if not (tmp_path / "dog").exists():
-        write_pictures(tmp_path / "dog", count=3, seed=1)
-        (tmp_path / "dog" / "metadata.jsonl").unlink()
-    return {
-        "train_data_dir": None,
-        "instance_data_dir": str(tmp_path / "dog"),
-        "instance_prompt": "a photo of a dog",
-        "with_prior_preservation": True,
-        "class_data_dir": str(tmp_path / "classes"),
-        "class_prompt": "a dog",
-        "num_class_images": 3,
-        "max_steps": 1,
-    } | keys
-
-
 def test_class_pictures_take_free_names_and_the_bases_own_scheduler(pipelines, tmp_path):
     base = pipelines("sd15")
     (tmp_path / "classes").mkdir()
     for name in ("class-1.png", "class-2.png"):
         shutil.copy(write_pictures(tmp_path / name, count=1) / "0.png", tmp_path / "classes" / name)
     before = {path.name: path.read_bytes() for path in (tmp_path / "classes").iterdir()}
-    result = run_shira("train", write_run(tmp_path, base, **dreambooth(tmp_path), prediction_type="v_prediction"))
+    result = run_shira("train", write_run(tmp_path, base, **dreambooth(tmp_path, max_steps=1), prediction_type="v_prediction"))
     assert "prediction_type" in result.stderr and "scheduler_config.json" in result.stderr
     after = {path.name: path.read_bytes() for path in (tmp_path / "classes").iterdir()}
     made = after.pop("class-0.png")
@@ -266,7 +253,7 @@ def test_class_pictures_take_free_names_and_the_bases_own_scheduler(pipelines, t
 
 def test_what_a_run_cannot_use_is_found_before_class_pictures_are_made(pipelines, tmp_path):
     base = pipelines("sd15")
-    keys = dreambooth(tmp_path)
+    keys = dreambooth(tmp_path, max_steps=1)
     error = failure_of("train", write_run(tmp_path, base, **keys | {"class_data_dir": keys["instance_data_dir"]}))
     assert "directory of their own" in error
     assert "no_such" in failure_of("train", write_run(tmp_path, base, **keys, target_modules=["no_such"]))
@@ -280,7 +267,7 @@ def test_what_a_run_cannot_use_is_found_before_class_pictures_are_made(pipelines
 
 
 def test_repeats_in_an_epoch_have_crops_of_their_own(pipelines, tmp_path):
-    keys = dreambooth(tmp_path, num_class_images=9, micro_batch_size=1)
+    keys = dreambooth(tmp_path, num_class_images=9, micro_batch_size=1, max_steps=1)
     write_pictures(tmp_path / "classes", count=9, size=(40, 16))
     run = write_run(tmp_path, pipelines("sdxl"), **keys, resolution=16)
     for i in range(3):
