@@ -89,11 +89,6 @@ namespace {
 
 /// What can be said before hours of drawing.
 void check_before_drawing(const RunConfig& config, const DiffusionPipeline& pipeline) {
-  std::error_code ignored;
-  SHIRA_CHECK(ConfigError,
-              !fs::equivalent(config.instance_data_dir, config.class_data_dir, ignored),
-              "class_data_dir: is instance_data_dir, ", config.class_data_dir,
-              "; the class's pictures go into a directory of their own.");
   load_images_of_subject(config.instance_data_dir, config.instance_prompt,
                          parse_on_corrupt_image(config.on_corrupt_image));
   if (config.adapter != "full") run_targets(config, *trained_parts(config, pipeline));
@@ -103,14 +98,17 @@ void check_before_drawing(const RunConfig& config, const DiffusionPipeline& pipe
 
 void make_class_images(const RunConfig& config, DiffusionPipeline& pipeline) {
   if (!config.with_prior_preservation) return;
-  check_before_drawing(config, pipeline);
   const fs::path directory = config.class_data_dir;
   std::error_code error;
+  SHIRA_CHECK(ConfigError, !fs::equivalent(config.instance_data_dir, directory, error),
+              "class_data_dir: is instance_data_dir, ", config.class_data_dir,
+              "; the class's pictures go into a directory of their own.");
+  const std::int64_t there = count_image_files(directory);
+  if (there >= config.num_class_images) return;
+  check_before_drawing(config, pipeline);
   fs::create_directories(directory, error);
   SHIRA_CHECK(ConfigError, !error && fs::is_directory(directory), "class_data_dir ",
               directory.string(), ": cannot be made: ", error.message(), ".");
-  const std::int64_t there = count_image_files(directory);
-  if (there >= config.num_class_images) return;
   log_info(detail::concat("making ", config.num_class_images - there, " pictures of '",
                           config.class_prompt, "' in ", directory.string()));
   const SchedulerConfig of_run =
