@@ -188,14 +188,17 @@ DryRun look_at_pipeline(RunConfig config) {
     log_info("class_data_dir: its pictures are still to be made; not counted here");
     config.with_prior_preservation = false;
   }
-  config.cache_latents = false;
   ImageSplit pictures = load_pictures(config);
   DryRun run;
   run.training_samples = std::ssize(pictures.train);
   run.validation_samples = std::ssize(pictures.validation);
+  const std::int64_t cached =
+      config.cache_latents ? run.training_samples + run.validation_samples : 0;
+  config.cache_latents = false;  // nothing is encoded here
   DiffusionData data = make_train_data(config, pipeline, std::move(pictures.train));
   const auto trained = trained_parts(config, pipeline);
-  run.memory = estimate_memory(config, pipeline, look_at_training(config, *trained, data, run));
+  run.memory =
+      estimate_memory(config, pipeline, look_at_training(config, *trained, data, run), cached);
   ImageLoader loader = data.loader();
   for (const auto& [sample, epoch] : loader.items_of(0, 0)) {
     const ImageSample& info = loader.samples()[static_cast<std::size_t>(sample)];
@@ -226,7 +229,8 @@ void print_text(const DryRun& run) {
             << "memory, about:      " << bytes_text(run.memory.total())
             << " beside the program's own (weights " << bytes_text(run.memory.weights)
             << ", training " << bytes_text(run.memory.training) << ", activations "
-            << bytes_text(run.memory.activations) << ")\n";
+            << bytes_text(run.memory.activations)
+            << (run.memory.cache > 0.0 ? ", cache " + bytes_text(run.memory.cache) : "") << ")\n";
   std::cout << "first batch:\n";
   for (const SampleView& sample : run.batch) {
     std::cout << "--- " << sample.tokens << " tokens\n" << sample.text << "\n";
@@ -250,6 +254,7 @@ void print_json(const DryRun& run) {
                                     {{"weights", run.memory.weights},
                                      {"training", run.memory.training},
                                      {"activations", run.memory.activations},
+                                     {"cache", run.memory.cache},
                                      {"total", run.memory.total()}}}};
   for (const TrainedTensor& tensor : run.tensors) {
     object["tensors"].push_back(

@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <map>
 #include <set>
 #include <system_error>
 
@@ -279,12 +280,14 @@ std::int64_t count_image_files(const fs::path& directory) {
 }
 
 ImageSplit split_images(std::vector<ImageSample> samples, double val_set_size, std::uint64_t seed) {
-  const auto priors = std::ranges::count_if(samples, &ImageSample::is_prior);
-  const auto is_held_out = choose_held_out(std::ssize(samples) - priors, val_set_size, seed);
+  std::map<std::uint64_t, std::size_t> pictures;  // numbered in their order
+  for (const ImageSample& sample : samples) {
+    if (!sample.is_prior) pictures.try_emplace(sample.content, pictures.size());
+  }
+  const auto is_held_out = choose_held_out(std::ssize(pictures), val_set_size, seed);
   ImageSplit split;
-  auto next = is_held_out.begin();
   for (ImageSample& sample : samples) {
-    const bool is_for_validation = !sample.is_prior && *next++;
+    const bool is_for_validation = !sample.is_prior && is_held_out[pictures.at(sample.content)];
     (is_for_validation ? split.validation : split.train).push_back(std::move(sample));
   }
   return split;

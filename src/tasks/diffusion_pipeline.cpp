@@ -21,6 +21,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::int64_t kMostPixels = 16384;  // a side
+
 nlohmann::json read_index(const fs::path& directory) {
   const fs::path path = directory / "model_index.json";
   SHIRA_CHECK(IoError, fs::is_directory(directory), "'", directory.string(),
@@ -141,6 +143,8 @@ std::vector<std::int64_t> DiffusionPipelineImpl::latent_shape(std::int64_t heigh
   const auto side = [&](std::int64_t pixels, std::int64_t usual, const char* name) {
     SHIRA_CHECK(ConfigError, pixels >= 0 && pixels % factor == 0, name, ": ", pixels,
                 " pixels are no multiple of ", factor, ".");
+    SHIRA_CHECK(ConfigError, pixels <= kMostPixels, name, ": ", pixels, " pixels, at most ",
+                kMostPixels, " are drawn.");
     SHIRA_CHECK(ConfigError, pixels > 0 || usual > 0, name,
                 ": give it; the UNet's config.json states no sample_size.");
     return pixels > 0 ? pixels / factor : usual;

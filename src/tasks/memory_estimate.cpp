@@ -87,7 +87,7 @@ double unet_values(const UnetConfig& config, double places) {
 }  // namespace
 
 MemoryEstimate estimate_memory(const RunConfig& config, const DiffusionPipeline& pipeline,
-                               const TrainedSizes& sizes) {
+                               const TrainedSizes& sizes, std::int64_t cached) {
   const double entries = entry_count(*pipeline);
   const auto& weight = pipeline->unet->conv_in->weight;
   const auto item = static_cast<double>(config.adapter == "full" ? 4 : weight.element_size());
@@ -97,9 +97,13 @@ MemoryEstimate estimate_memory(const RunConfig& config, const DiffusionPipeline&
       static_cast<double>(config.micro_batch_size) * (config.with_prior_preservation ? 2.0 : 1.0);
   const double kept = rows * item * unet_values(pipeline->unet->config, side * side);
   const auto blocks = static_cast<double>(2 * pipeline->unet->config.down_blocks.size() + 1);
+  // Means and logarithms of the variances, float32.
+  const double latents =
+      8.0 * side * side * static_cast<double>(pipeline->vae->config.latent_channels);
   return {.weights = entries * item,
           .training = training_bytes(config, sizes, entries),
-          .activations = config.gradient_checkpointing ? 2.0 * kept / blocks : kept};
+          .activations = config.gradient_checkpointing ? 2.0 * kept / blocks : kept,
+          .cache = latents * static_cast<double>(cached)};
 }
 
 MemoryEstimate estimate_memory(const RunConfig& config, const Llama& model,

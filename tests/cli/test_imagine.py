@@ -213,6 +213,7 @@ def test_a_sheet_of_prompts(pipelines, tmp_path):
         (["-o", "a.jpg"], ["a.jpg", ".png"]),
         (["-o", "absent/a.png"], ["absent"]),
         (["--width", "15"], ["width", "15", "multiple of 2"]),
+        (["--height", "1000000"], ["height", "1000000", "16384"]),
         (["--scheduler", "heun"], ["heun", "euler_ancestral"]),
         (["--grid", "adapter_scale=0,1"], ["--adapter"]),
         (["--grid", "seed=0,1"], ["adapter_scale"]),

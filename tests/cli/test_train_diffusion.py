@@ -520,6 +520,9 @@ def test_dry_run_and_mask_name_targets_and_pictures(pipelines, tmp_path):
     pipe = load_pipeline(pipelines("sd15"))
     assert dry["total_parameters"] == sum(p.numel() for p in pipe.unet.parameters())
     assert dry["training_samples"] == 6 and dry["total_steps"] == 5
+    assert dry["memory_bytes"]["cache"] == 0
+    cached = run_shira("train", run, "--dry_run", "--json", "--set", "cache_latents=true").json["memory_bytes"]
+    assert cached["cache"] == 6 * 2 * 4 * 4 * 8 * 8  # mean and logvar, 4 bytes, 4 channels of 8x8
     assert [picture["size"] for picture in dry["batch"]] == [[16, 16], [16, 16]]
     assert {picture["caption"] for picture in dry["batch"]} <= set(CAPTIONS)
     assert not (tmp_path / "out").exists()

@@ -8,6 +8,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace shira {
 namespace {
 
@@ -118,6 +120,7 @@ TEST_F(ImageDatasetTest, ValidationTakesInstancesAlone) {
   for (std::size_t i = 0; i < samples.size(); ++i) {
     samples[i].caption = std::to_string(i);
     samples[i].is_prior = i % 2 == 1;
+    samples[i].content = i;
   }
   const auto [train, validation] = split_images(samples, 0.4, 3);
   ASSERT_EQ(validation.size(), 2u);
@@ -125,6 +128,16 @@ TEST_F(ImageDatasetTest, ValidationTakesInstancesAlone) {
   for (const ImageSample& sample : validation) EXPECT_FALSE(sample.is_prior);
   EXPECT_EQ(captions(validation), captions(split_images(samples, 2, 3).validation));
   expect_error<ConfigError>([&] { split_images(samples, 5, 3); }, {"val_set_size 5", "5 samples"});
+}
+
+TEST_F(ImageDatasetTest, APictureWithSeveralCaptionsIsOnOneSideOfTheSplit) {
+  std::vector<ImageSample> samples(20);
+  for (std::size_t i = 0; i < samples.size(); ++i) samples[i].content = i % 5;
+  const auto [train, validation] = split_images(samples, 2, 0);
+  EXPECT_EQ(validation.size(), 8u);  // of two pictures
+  for (const ImageSample& held_out : validation) {
+    EXPECT_EQ(std::ranges::count(train, held_out.content, &ImageSample::content), 0);
+  }
 }
 
 TEST(OnCorruptImageTest, HasTwoNames) {

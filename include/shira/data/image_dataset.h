@@ -58,7 +58,8 @@ struct ImageSplit {
   std::vector<ImageSample> validation;
 };
 
-/// As split_datasets (dataset.h); samples with is_prior are all for training.
+/// As split_datasets (dataset.h), by pictures: what has the same content is on one side. Samples
+/// with is_prior are all for training.
 SHIRA_API ImageSplit split_images(std::vector<ImageSample> samples, double val_set_size,
                                   std::uint64_t seed);
 

@@ -15,7 +15,8 @@ struct MemoryEstimate {
   double weights = 0.0;      // the model
   double training = 0.0;     // trained values, their gradients, optimiser state, positions
   double activations = 0.0;  // of one micro-batch, with its logits
-  double total() const { return weights + training + activations; }
+  double cache = 0.0;        // latents of pictures
+  double total() const { return weights + training + activations + cache; }
 };
 
 /// What a run trains.
@@ -30,8 +31,9 @@ struct TrainedSizes {
 SHIRA_API MemoryEstimate estimate_memory(const RunConfig& config, const Llama& model,
                                          const TrainedSizes& sizes);
 
-/// For a UNet on square pictures of the configured resolution; activations of the UNet alone.
+/// For a UNet on square pictures of the configured resolution, `cached` of them encoded once;
+/// activations of the UNet alone.
 SHIRA_API MemoryEstimate estimate_memory(const RunConfig& config, const DiffusionPipeline& pipeline,
-                                         const TrainedSizes& sizes);
+                                         const TrainedSizes& sizes, std::int64_t cached);
 
 }  // namespace shira
