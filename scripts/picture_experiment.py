@@ -2,7 +2,7 @@
 """How well adapters of the diffusion demo do what they were trained for: SHiRA beside LoRA at the same count.
 
     picture_experiment.py OUT [--base assets/tiny-sd] [--steps 200] [--r 4] [--prompts 48] [--methods shira,lora]
-                          [--tasks neon,sketch,house] [--threads 2]
+                          [--tasks neon,sketch,house]
 
 For each method: trains an adapter for two styles and one for a new object (configs/demo_*.yaml), each at the better of
 two learning rates by held-out loss, then draws the same prompts with the base, with each adapter at half and full strength, and
@@ -13,15 +13,13 @@ Writes OUT/results.json, OUT/results.md and a sheet of pictures for each method.
 import argparse
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-from draw_pictures import ROOT, SHIRA, Artist, prompts_of, sheet
+from draw_pictures import ROOT, Artist, prompts_of, sheet
 from make_shape_pictures import COUNTS, make_pictures
+from picture_training import train_at_best_rate
 from shape_pictures import SHAPES
 
-RATES = {"shira": [5e-3, 1e-2], "lora": [2e-3, 5e-3]}
 ROWS = 8  # of a sheet
 SCALES = [0.5, 1.0]
 
@@ -44,13 +42,6 @@ def tasks_of(names):
     return [TASKS[name] for name in names.split(",")]
 
 
-def run(*command):
-    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-    if result.returncode != 0:
-        raise SystemExit(f"picture_experiment: {' '.join(map(str, command))}\n{result.stderr}")
-    return result.stdout
-
-
 class Experiment:
     def __init__(self, args):
         self.args = args
@@ -58,36 +49,20 @@ class Experiment:
         self.artist = Artist(args.base, args.out / "pictures")
 
     def train(self, task, method):
-        """The adapter's directory and its held-out loss, at the best rate."""
+        """The best run's summary."""
         count = COUNTS["object" if task.name == "house" else "style"]
         data = self.out / "data" / task.name
         if not data.exists():
             make_pictures(data, task.style, task.shapes, count, seed=0)
-        best = None
-        for rate in RATES[method]:
-            directory = self.out / method / f"{task.name}-{rate:g}"
-            keys = {
-                "base_model": self.args.base,
-                "train_data_dir": data,
-                "output_dir": directory,
-                "max_steps": self.args.steps,
-                "learning_rate": rate,
-                "num_threads": self.args.threads,
-                "eval_steps": 0,
-                "validation_prompts": "",
-            }
-            if method == "lora":
-                keys |= {"adapter": "lora", "lora_r": self.args.r, "lora_alpha": self.args.r}
-                keys |= {"shira_mask": "", "shira_r": ""}
-            else:
-                keys |= {"shira_r": self.args.r}
-            flags = [flag for key, value in keys.items() for flag in ("--set", f"{key}={value}")]
-            config = ROOT / "configs" / f"demo_{task.name}.yaml"
-            summary = json.loads(run(SHIRA, "train", config, *flags, "--json"))
-            print(f"{method} {task.name} {rate:g}: {summary['eval_loss']:.4f}", file=sys.stderr)
-            if best is None or summary["eval_loss"] < best["eval_loss"]:
-                best = summary | {"learning_rate": rate, "directory": str(directory)}
-        return best
+        keys = {
+            "base_model": self.args.base,
+            "train_data_dir": data,
+            "max_steps": self.args.steps,
+            "eval_steps": 0,
+            "validation_prompts": "",
+        }
+        config = ROOT / "configs" / f"demo_{task.name}.yaml"
+        return train_at_best_rate(config, method, self.args.r, self.out / method / task.name, keys)
 
     def score(self, name, prompts, style, adapters=()):
         """Shares of what is right in the drawn pictures, and their files."""
@@ -156,7 +131,6 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=48)
     parser.add_argument("--methods", default="shira,lora")
     parser.add_argument("--tasks", type=tasks_of, default=list(TASKS.values()))
-    parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     experiment = Experiment(args)

@@ -1,27 +1,24 @@
 #!/usr/bin/env python3
 """The diffusion demo's recipe on real pictures: an emoji set with captions, and one subject as DreamBooth has it.
 
-    real_pictures.py OUT --emoji DIR --subject DIR --subject_word dog [--base assets/tiny-sd] [--steps 600] [--r 16] [--threads 2]
+    real_pictures.py OUT --emoji DIR --subject DIR --subject_word dog [--base assets/tiny-sd] [--steps 600] [--r 16]
 
 --emoji is a folder of pictures with metadata.jsonl (noto-emoji's 128-pixel PNG files), --subject one of a few pictures of one
-thing (google/dreambooth). SHiRA and LoRA train as many values on each at 64 pixels, each at the better of two rates; OUT/real.json
+thing (google/dreambooth). SHiRA and LoRA train as many values on each at 64 pixels, each at the better of two learning rates; OUT/real.json
 and real.md say the held-out losses, OUT/*.png show pictures before and after.
 """
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-from draw_pictures import ROOT, SHIRA, Artist, sheet
+from draw_pictures import ROOT, Artist, sheet
+from picture_training import RATES, train_at_best_rate
 
-RATES = {"shira": [5e-3, 1e-2], "lora": [2e-3, 5e-3]}
 EMOJI_PROMPTS = [f"an emoji of {name}" for name in ("frog face", "soccer ball", "green apple", "black heart suit", "winking face", "sun")]
 SHARED = {
     "base_dtype": "float32",
     "target_modules": "all-linear",
-    "train_text_encoder": True,
     "resolution": 64,
     "center_crop": True,
     "cache_latents": True,
@@ -30,27 +27,6 @@ SHARED = {
     "warmup_steps": 20,
     "logging_steps": 50,
 }
-
-
-def train(args, name, method, keys):
-    """The summary of the better rate's run, with its directory."""
-    counts = {"shira_mask": "wm", "shira_r": args.r} if method == "shira" else {"lora_r": args.r, "lora_alpha": args.r}
-    best = None
-    for rate in RATES[method]:
-        directory = args.out / f"{name}-{method}-{rate:g}"
-        config = SHARED | counts | keys
-        config |= {"base_model": str(args.base), "adapter": method, "learning_rate": rate}
-        config |= {"num_threads": args.threads, "output_dir": str(directory)}
-        path = args.out / f"{directory.name}.yaml"
-        path.write_text(json.dumps(config, indent=1))
-        run = subprocess.run([SHIRA, "train", path, "--json"], stdout=subprocess.PIPE, text=True)
-        if run.returncode != 0:
-            raise SystemExit(f"real_pictures: {path} failed")
-        summary = json.loads(run.stdout) | {"learning_rate": rate, "directory": str(directory)}
-        print(f"{name} {method} {rate:g}: {summary['first_eval_loss']:.4f} -> {summary['eval_loss']:.4f}", file=sys.stderr)
-        if best is None or summary["eval_loss"] < best["eval_loss"]:
-            best = summary
-    return best
 
 
 def table(results):
@@ -76,7 +52,6 @@ def main() -> None:
     parser.add_argument("--base", type=Path, default=ROOT / "assets" / "tiny-sd")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--r", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     artist = Artist(args.base, args.out / "drawn")
@@ -95,8 +70,11 @@ def main() -> None:
     for name, (keys, prompts) in cases.items():
         columns = {"base": artist.draw(f"{name}-base", prompts)}
         results[name] = {}
+        config = args.out / f"{name}.yaml"
+        config.write_text(json.dumps(SHARED | {"base_model": str(args.base)} | keys, indent=1))
         for method in RATES:
-            best = results[name][method] = train(args, name, method, keys)
+            best = train_at_best_rate(config, method, args.r, args.out / f"{name}-{method}", {})
+            results[name][method] = best
             columns[method] = artist.draw(f"{name}-{method}", prompts, [best["directory"]])
         sheet(columns, args.out / f"{name}.png")
         (args.out / "real.json").write_text(json.dumps(results, indent=1) + "\n")

@@ -184,7 +184,11 @@ KeyGroup picture_keys() {
         .about = "share of captions that are left out, for guidance"},
        {.name = "train_text_encoder",
         .field = &Run::train_text_encoder,
-        .about = "train the text encoders' targets too"}}};
+        .about = "train the text encoders' targets too"},
+       {.name = "text_encoder_lr",
+        .field = &Run::text_encoder_lr,
+        .allowed = {.above = 0},
+        .about = "their peak learning rate; learning_rate unless given"}}};
 }
 
 KeyGroup optimisation_keys() {

@@ -142,11 +142,11 @@ bool is_of_dreambooth(std::string_view key) {
 
 bool is_of_pictures(std::string_view key) {
   return is_of_dreambooth(key) ||
-         is_one_of(key,
-                   {"train_data_dir", "instance_data_dir", "resolution", "center_crop",
-                    "random_flip", "aspect_ratio_buckets", "image_background", "on_corrupt_image",
-                    "cache_latents", "prediction_type", "snr_gamma", "noise_offset",
-                    "proportion_empty_prompts", "train_text_encoder", "validation_prompts"});
+         is_one_of(key, {"train_data_dir", "instance_data_dir", "resolution", "center_crop",
+                         "random_flip", "aspect_ratio_buckets", "image_background",
+                         "on_corrupt_image", "cache_latents", "prediction_type", "snr_gamma",
+                         "noise_offset", "proportion_empty_prompts", "train_text_encoder",
+                         "text_encoder_lr", "validation_prompts"});
 }
 
 std::string idle_in_family(std::string_view key, const RunConfig& config, bool trains_pictures) {
@@ -155,6 +155,7 @@ std::string idle_in_family(std::string_view key, const RunConfig& config, bool t
   }
   if (is_of_text(key)) return "with a diffusers pipeline as base_model";
   if (is_of_dreambooth(key) && config.instance_data_dir.empty()) return "without instance_data_dir";
+  if (key == "text_encoder_lr" && !config.train_text_encoder) return "without train_text_encoder";
   return is_of_priors(key) && !config.with_prior_preservation ? "without with_prior_preservation"
                                                               : "";
 }

@@ -44,12 +44,24 @@ bool is_target(std::string_view module, const std::vector<std::string>& suffixes
   });
 }
 
+/// What a directory without a configuration is instead.
+std::string other_directory(const std::filesystem::path& directory) {
+  std::string adapters;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, ignored)) {
+    if (!std::filesystem::is_regular_file(entry.path() / kPeftConfigName, ignored)) continue;
+    adapters += concat(adapters.empty() ? "" : ", ", quote(entry.path().filename().string()));
+  }
+  if (adapters.empty()) return "This is no adapter directory; a full checkpoint is a --base_model.";
+  return "Its subdirectories are adapters; give each by itself: " + adapters + ".";
+}
+
 }  // namespace
 
 ordered_json read_adapter_config(const std::filesystem::path& directory) {
   const auto path = directory / kPeftConfigName;
-  SHIRA_CHECK(IoError, std::filesystem::is_regular_file(path), path.string(),
-              ": missing. This is no adapter directory; a full checkpoint is a --base_model.");
+  SHIRA_CHECK(IoError, std::filesystem::is_regular_file(path), path.string(), ": missing. ",
+              other_directory(directory));
   return with_place(path.string(), [&] {
     const std::string text = read_file(path);
     SHIRA_CHECK(IoError, parse_strict_json(text).is_object(), "not a JSON object.");

@@ -94,8 +94,11 @@ std::unique_ptr<DataLoader> make_validation_loader(const RunConfig& config,
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const RunConfig& config, const TrainingMethod& method) {
-  const OptimizerOptions options{config.weight_decay, config.adam_beta1, config.adam_beta2,
-                                 config.adam_epsilon};
+  OptimizerOptions options{config.weight_decay, config.adam_beta1, config.adam_beta2,
+                           config.adam_epsilon};
+  if (config.text_encoder_lr) {
+    options.lr_factors["text_encoder"] = *config.text_encoder_lr / config.learning_rate;
+  }
   return config.optimizer == "sgd" ? make_sgd(method.parameters(), options)
                                    : make_adamw(method.parameters(), options);
 }

@@ -4,6 +4,8 @@
 
 #include <ATen/Functions.h>
 
+#include <algorithm>
+
 namespace shira {
 namespace {
 
@@ -12,11 +14,19 @@ bool is_decayed(const std::string& name) {
   return name.find("norm") == std::string::npos && !name.ends_with(".bias");
 }
 
-/// Parameters that share one weight decay.
+double lr_factor_of(const std::string& name, const OptimizerOptions& options) {
+  for (const auto& [prefix, factor] : options.lr_factors) {
+    if (name.starts_with(prefix)) return factor;
+  }
+  return 1.0;
+}
+
+/// Parameters that share weight decay and learning rate.
 struct ParameterGroup {
   double weight_decay = 0.0;
-  std::vector<std::string> names;
-  std::vector<torch::Tensor> parameters;
+  double lr_factor = 1.0;
+  std::vector<std::string> names = {};
+  std::vector<torch::Tensor> parameters = {};
 
   void add(const NamedTensor& parameter) {
     names.push_back(parameter.first);
@@ -31,13 +41,17 @@ struct ParameterGroup {
 };
 
 std::vector<ParameterGroup> group_parameters(const std::vector<NamedTensor>& parameters,
-                                             double weight_decay) {
-  std::vector<ParameterGroup> groups(2);
-  groups[0].weight_decay = weight_decay;
+                                             const OptimizerOptions& options) {
+  std::vector<ParameterGroup> groups;
   for (const NamedTensor& parameter : parameters) {
-    groups[is_decayed(parameter.first) ? 0 : 1].add(parameter);
+    const double decay = is_decayed(parameter.first) ? options.weight_decay : 0.0;
+    const double factor = lr_factor_of(parameter.first, options);
+    auto group = std::ranges::find_if(groups, [&](const ParameterGroup& other) {
+      return other.weight_decay == decay && other.lr_factor == factor;
+    });
+    if (group == groups.end()) group = groups.insert(group, {decay, factor});
+    group->add(parameter);
   }
-  std::erase_if(groups, [](const ParameterGroup& group) { return group.parameters.empty(); });
   return groups;
 }
 
@@ -45,7 +59,7 @@ class AdamW : public Optimizer {
  public:
   AdamW(const std::vector<NamedTensor>& parameters, const OptimizerOptions& options)
       : options_(options) {
-    for (ParameterGroup& group : group_parameters(parameters, options.weight_decay)) {
+    for (ParameterGroup& group : group_parameters(parameters, options)) {
       Moments moments;
       for (const torch::Tensor& parameter : group.parameters) {
         moments.exp_avg.push_back(at::zeros_like(parameter));
@@ -61,8 +75,9 @@ class AdamW : public Optimizer {
     for (auto& [group, moments] : groups_) {
       for (torch::Tensor& step : moments.steps) step.add_(1);  // the kernel expects the new count
       at::_fused_adamw_(group.parameters, group.grads(), moments.exp_avg, moments.exp_avg_sq,
-                        /*max_exp_avg_sqs=*/{}, moments.steps, learning_rate, options_.adam_beta1,
-                        options_.adam_beta2, group.weight_decay, options_.adam_epsilon,
+                        /*max_exp_avg_sqs=*/{}, moments.steps, learning_rate * group.lr_factor,
+                        options_.adam_beta1, options_.adam_beta2, group.weight_decay,
+                        options_.adam_epsilon,
                         /*amsgrad=*/false, /*maximize=*/false);
     }
   }
@@ -91,13 +106,14 @@ class AdamW : public Optimizer {
 class Sgd : public Optimizer {
  public:
   Sgd(const std::vector<NamedTensor>& parameters, const OptimizerOptions& options)
-      : groups_(group_parameters(parameters, options.weight_decay)) {}
+      : groups_(group_parameters(parameters, options)) {}
 
   void step(double learning_rate) override {
     torch::NoGradGuard no_grad;
     for (ParameterGroup& group : groups_) {
       at::_fused_sgd_(group.parameters, group.grads(), /*momentum_buffer_list=*/{},
-                      group.weight_decay, /*momentum=*/0.0, learning_rate, /*dampening=*/0.0,
+                      group.weight_decay, /*momentum=*/0.0, learning_rate * group.lr_factor,
+                      /*dampening=*/0.0,
                       /*nesterov=*/false, /*maximize=*/false, /*is_first_step=*/false);
     }
   }

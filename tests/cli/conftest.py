@@ -267,6 +267,21 @@ def pipelines(tmp_path_factory):
     return get
 
 
+def weights_in(directory):
+    """A pipeline's tensors, by component and name."""
+    from safetensors.torch import load_file
+
+    files = sorted(directory.glob("*/*.safetensors"))
+    return {f"{file.parent.name}.{name}": t for file in files for name, t in load_file(file).items()}
+
+
+def merged(base, out, *adapters):
+    """The tensors of a pipeline that `shira merge` writes into `out`."""
+    flags = [flag for adapter in adapters for flag in ("--adapter", adapter)]
+    run_shira("merge", "--base_model", base, *flags, "-o", out)
+    return weights_in(out)
+
+
 def write_altered(source, target, /, **changes):
     """Writes a safetensors file with some tensors changed (None: left out), by value or by function. The path."""
     from safetensors.numpy import load_file, save_file

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import BUILD_DIR, TIMEOUT, failure_of, run_json
+from conftest import BUILD_DIR, TIMEOUT, failure_of, merged, run_json, weights_in
 
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
@@ -95,15 +95,6 @@ def components_of(pipe):
     return {n: c for n, c in pipe.components.items() if n == "unet" or n.startswith("text_encoder") and c}
 
 
-def weights_in(directory):
-    """By component and name."""
-    weights = {}
-    for file in directory.glob("*/*.safetensors"):
-        for name, tensor in load_file(file).items():
-            weights[f"{file.parent.name}.{name}"] = tensor
-    return weights
-
-
 # ---------------------------------------------------------------------------------------- adapters
 
 CONVOLUTIONS = ["conv_in", "conv1", "conv2", "conv_shortcut", "time_emb_proj", "proj_in", "proj_out", "conv"]
@@ -182,12 +173,6 @@ def merged_by_peft(base, adapted):
                 layer.merge()
                 weights[f"{component}.{module}.weight"] = layer.get_base_layer().weight.detach()
     return weights
-
-
-def merged(base, out, *adapters):
-    arguments = [argument for adapter in adapters for argument in ("--adapter", adapter)]
-    run_json("merge", "--base_model", base, *arguments, "-o", out)
-    return weights_in(out)
 
 
 def changed(weights, base):
@@ -634,6 +619,8 @@ def test_shira_goes_to_peft_component_by_component_and_back(tuned, tmp_path, fam
     run_json("convert", adapter, "--to", "peft", "--base_model", base, "-o", out)
     components = components_of(load_pipeline(base))
     assert {path.name for path in out.iterdir()} == set(components)
+    error = failure_of("merge", "--base_model", base, "--adapter", out, "-o", tmp_path / "never")
+    assert all(f'"{name}"' in error for name in components)
     expected, backs = weights_in(after), []
     for name, reference in components_of(load_pipeline(after)).items():
         described = json.loads((out / name / "adapter_config.json").read_text())

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import BUILD_DIR, failure_of, run_shira
+from conftest import BUILD_DIR, failure_of, merged, run_shira, weights_in
 
 np = pytest.importorskip("numpy")
 torch = pytest.importorskip("torch")
@@ -132,7 +132,7 @@ class Reference:
         prior = batch["is_prior"]
         return loss[~prior].mean() + self.prior_loss_weight * loss[prior].mean()
 
-    def train(self, batches, positions, learning_rate):
+    def train(self, batches, positions, learning_rate, text_encoder_lr=None):
         """`positions`: parameter -> flat indices that are trained. The losses."""
         losses = []
         for batch in batches:
@@ -144,7 +144,9 @@ class Reference:
             with torch.no_grad():
                 for name, indices in positions.items():
                     parameter = self.parameters[name]
-                    parameter.view(-1)[indices] -= learning_rate * parameter.grad.view(-1)[indices]
+                    is_text = name.startswith("text_encoder") and text_encoder_lr
+                    rate = text_encoder_lr if is_text else learning_rate
+                    parameter.view(-1)[indices] -= rate * parameter.grad.view(-1)[indices]
         return losses
 
 
@@ -156,7 +158,7 @@ def check_run(tmp_path, base, reference=None, **keys):
     adapter = read_adapter(tmp_path / "out")["sparse"]
     reference = reference or Reference(base)
     positions = {name: torch.tensor(np.array(t["positions"])) for name, t in adapter.items()}
-    losses = reference.train(batches, positions, 0.05)
+    losses = reference.train(batches, positions, 0.05, keys.get("text_encoder_lr"))
     ours = [record["loss"] for record in metrics_of(tmp_path / "out") if "loss" in record]
     assert np.allclose(ours, losses, rtol=TOLERANCE)
     moved = 0.0
@@ -180,10 +182,8 @@ def test_five_steps_equal_the_reference(variant, pipelines, tmp_path):
 
 @pytest.mark.parametrize("variant", ["sd15", "sdxl"])
 def test_text_encoders_are_trained_when_asked_for(variant, pipelines, tmp_path):
-    targets = ["to_q", "q_proj", "fc1"]
-    adapter = check_run(
-        tmp_path, pipelines(variant), train_text_encoder=True, target_modules=targets
-    )
+    keys = {"target_modules": ["to_q", "q_proj", "fc1"]} | ({"text_encoder_lr": 0.4} if variant == "sdxl" else {})
+    adapter = check_run(tmp_path, pipelines(variant), train_text_encoder=True, **keys)
     parts = {name.split(".")[0] for name in adapter}
     assert parts == {"unet", "text_encoder"} | ({"text_encoder_2"} if variant == "sdxl" else set())
 
@@ -353,16 +353,6 @@ def test_baselines_lower_the_loss(adapter, checkpointing, pipelines, tmp_path):
     assert answer["eval_loss"] < answer["first_eval_loss"]
 
 
-def weights_in(directory):
-    files = sorted(directory.glob("*/*.safetensors"))
-    return {f"{file.parent.name}.{name}": t for file in files for name, t in load_file(file).items()}
-
-
-def merged(base, adapter, out):
-    run_shira("merge", "--base_model", base, "--adapter", adapter, "-o", out)
-    return weights_in(out)
-
-
 def assert_close_and_changed(ours, theirs, before):
     """Every weight of `theirs` to a float32 rounding, some not as before."""
     for name, tensor in theirs.items():
@@ -381,7 +371,7 @@ def test_a_trained_shira_is_a_directory_for_peft_of_each_component(pipelines, tm
         train_text_encoder=True,
     )
     run_shira("train", run)
-    ours = merged(base, tmp_path / "out", tmp_path / "merged")
+    ours = merged(base, tmp_path / "merged", tmp_path / "out")
     pipe, theirs = load_pipeline(base), {}
     folders = {file.parent for file in (tmp_path / "out").glob("*/*/adapter_config.json")}
     assert {folder.name for folder in folders} == {"unet", "text_encoder"}
@@ -405,7 +395,7 @@ def test_a_trained_lora_is_a_file_for_diffusers(pipelines, tmp_path):
         train_text_encoder=True,
     )
     run_shira("train", run)
-    ours = merged(base, tmp_path / "out", tmp_path / "merged")
+    ours = merged(base, tmp_path / "merged", tmp_path / "out")
     pipe = load_pipeline(base)
     pipe.load_lora_weights(tmp_path / "out")
     pipe.fuse_lora(components=["unet", "text_encoder"])

@@ -203,6 +203,9 @@ TEST(ConfigProblems, AKeyOfTheOtherFamilyIsRefused) {
             "my.yaml:5: snr_gamma: has no effect with a language model as base_model");
   EXPECT_EQ(problems_of("base_model: a/b\ntrain_data_dir: x\nsequence_len: 8\noutput_dir: o\n"),
             "my.yaml:3: sequence_len: has no effect with a diffusers pipeline as base_model");
+  EXPECT_EQ(
+      problems_of("base_model: a/b\ntrain_data_dir: x\ntext_encoder_lr: 1e-5\noutput_dir: o\n"),
+      "my.yaml:3: text_encoder_lr: has no effect without train_text_encoder");
   TemporaryDirectory base;
   write_file(base / "model_index.json", "{}");
   EXPECT_EQ(problems_of("base_model: " + base.path().string() +

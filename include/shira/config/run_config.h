@@ -73,6 +73,7 @@ struct RunConfig {
   double noise_offset = 0.0;               // of a channel's mean
   double proportion_empty_prompts = 0.0;   // conditioning dropout
   bool train_text_encoder = false;
+  std::optional<double> text_encoder_lr;  // else learning_rate
 
   // Optimisation
   std::int64_t micro_batch_size = 1;

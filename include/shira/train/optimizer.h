@@ -6,7 +6,9 @@
 
 #include <torch/types.h>
 
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace shira {
@@ -16,6 +18,8 @@ struct OptimizerOptions {
   double adam_beta1 = 0.9;
   double adam_beta2 = 0.999;
   double adam_epsilon = 1e-8;
+  /// Times the learning rate, for parameters whose names begin with the key.
+  std::map<std::string, double> lr_factors = {};
 };
 
 class SHIRA_API Optimizer {
