@@ -4,8 +4,8 @@
     picture_experiment.py OUT [--base assets/tiny-sd] [--steps 200] [--r 4] [--prompts 48] [--methods shira,lora]
                           [--tasks neon,sketch,house]
 
-For each method: trains an adapter for two styles and one for a new object (configs/demo_*.yaml), each at the better of
-two learning rates by held-out loss, then draws the same prompts with the base, with each adapter at half and full strength, and
+For each method: trains an adapter for two styles and one for a new object (configs/demo_*.yaml), each at the best of
+three learning rates by held-out loss, then draws the same prompts with the base, with each adapter at half and full strength, and
 with a style and the object fused. scripts/score_pictures.py says what share of the pictures shows what was asked for.
 Writes OUT/results.json, OUT/results.md and a sheet of pictures for each method.
 """

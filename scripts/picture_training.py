@@ -1,4 +1,4 @@
-"""Trains adapters for the experiments on pictures: SHiRA and LoRA of as many values, each at the better of its learning rates."""
+"""Trains adapters for the experiments on pictures: SHiRA and LoRA of as many values, each at the best of three learning rates."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from draw_pictures import SHIRA
 
-RATES = {"shira": [1e-2, 2e-2], "lora": [5e-3, 1e-2]}
+RATES = {"shira": [1e-2, 2e-2, 4e-2], "lora": [5e-3, 1e-2, 2e-2]}
 
 
 def method_keys(method, r):

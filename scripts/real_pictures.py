@@ -4,7 +4,7 @@
     real_pictures.py OUT --emoji DIR --subject DIR --subject_word dog [--base assets/tiny-sd] [--steps 600] [--r 16]
 
 --emoji is a folder of pictures with metadata.jsonl (noto-emoji's 128-pixel PNG files), --subject one of a few pictures of one
-thing (google/dreambooth). SHiRA and LoRA train as many values on each at 64 pixels, each at the better of two learning rates; OUT/real.json
+thing (google/dreambooth). SHiRA and LoRA train as many values on each at 64 pixels, each at the best of three learning rates; OUT/real.json
 and real.md say the held-out losses, OUT/*.png show pictures before and after.
 """
 
