@@ -9,6 +9,7 @@ pictures shows what its prompt asks for. scripts/demo_pictures.sh runs it and in
 """
 
 import argparse
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def teach(out, subject, steps):
     """The adapter's directory."""
     adapter = out / f"{subject}-adapter"
     if (adapter / "adapter_config.json").exists():
-        print(f"=== {adapter} is there already")
+        print(f"=== {adapter} is there already and is taken; delete it to train anew")
         return adapter
     is_object = subject == OBJECT
     shapes, style = ((subject,), "flat") if is_object else (SHAPES, subject)
@@ -34,9 +35,14 @@ def teach(out, subject, steps):
     print(f"=== Teaching {subject} from {count} pictures", flush=True)
     make_pictures(out / subject, style, shapes, count, seed=0)
     config = ROOT / "configs" / f"demo_{subject}.yaml"
-    keys = {"train_data_dir": out / subject, "output_dir": adapter} | ({"max_steps": steps} if steps else {})
+    keys = {"train_data_dir": out / subject, "output_dir": adapter} | ({"max_steps": steps} if steps is not None else {})
     flags = [flag for key, value in keys.items() for flag in ("--set", f"{key}={value}")]
-    subprocess.run([SHIRA, "train", config, *flags], cwd=ROOT, check=True)
+    if any(adapter.glob("checkpoint-*")):
+        flags.append("--resume")
+    else:
+        shutil.rmtree(adapter, ignore_errors=True)  # of a run that was stopped before it saved anything
+    if subprocess.run([SHIRA, "train", config, *flags], cwd=ROOT).returncode != 0:
+        raise SystemExit(f"demo_pictures: training {subject} failed; see above")
     return adapter
 
 
@@ -50,10 +56,12 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "pictures")
     parser.add_argument("--style", choices=("neon", "sketch"), default="neon")
-    parser.add_argument("--prompts", type=int, default=40, help="of shapes and of the object each")
+    parser.add_argument("--prompts", type=int, default=40, help=f"of shapes and of the object each; at least {ROWS}")
     parser.add_argument("--steps", type=int, help="of each training (default: its config's)")
     args = parser.parse_args()
     out = args.out.resolve()
+    if out.exists() and not out.is_dir():
+        parser.error(f"--out {out}: is a file")
     style, thing = (teach(out, subject, args.steps) for subject in (args.style, OBJECT))
 
     print("=== Drawing", flush=True)

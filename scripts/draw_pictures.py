@@ -15,7 +15,7 @@ SHIRA = os.environ.get("SHIRA_BIN", str(ROOT / "build" / "bin" / "shira"))
 
 
 def prompts_of(shapes, count, seed=0):
-    """Captions of scenes that no training set of the same shapes was drawn from."""
+    """Captions by a seed of their own. The grammar is small: most stand in the base's training set as well."""
     rng = random.Random(f"evaluation/{seed}/{','.join(shapes)}")
     return [full_caption(random_scene(rng, "flat", shapes)) for _ in range(count)]
 

@@ -208,6 +208,9 @@ def write_pipeline(out: Path, vae: AutoencoderKL, seed: int) -> None:
     for name, model in models.items():
         print(f"{name}: {count_parameters(model)} parameters")
         model.half().save_pretrained(out / name)
+    # diffusers loads UNet and VAE in float32 unless told; transformers follows this key.
+    config = out / "text_encoder" / "config.json"
+    write_json(config, json.loads(config.read_text(encoding="utf-8")) | {"dtype": "float32"})
     make_scheduler().save_pretrained(out / "scheduler")
     parts = {
         "scheduler": ["diffusers", "DDIMScheduler"],

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from draw_pictures import ROOT, Artist, prompts_of, sheet
 from make_shape_pictures import COUNTS, make_pictures
-from picture_training import train_at_best_rate
+from picture_training import RATES, train_at_best_rate
 from shape_pictures import SHAPES
 
 ROWS = 8  # of a sheet
@@ -39,7 +39,18 @@ TASKS = {
 
 
 def tasks_of(names):
-    return [TASKS[name] for name in names.split(",")]
+    return [TASKS[name] for name in chosen(names, TASKS)]
+
+
+def methods_of(names):
+    return chosen(names, RATES)
+
+
+def chosen(names, known):
+    names = names.split(",")
+    if not set(names) <= set(known):
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(known)}")
+    return names
 
 
 class Experiment:
@@ -129,15 +140,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--r", type=int, default=4)
     parser.add_argument("--prompts", type=int, default=48)
-    parser.add_argument("--methods", default="shira,lora")
+    parser.add_argument("--methods", type=methods_of, default=list(RATES))
     parser.add_argument("--tasks", type=tasks_of, default=list(TASKS.values()))
     args = parser.parse_args()
+    if args.prompts < 2:
+        parser.error("--prompts: at least 2")
     args.out.mkdir(parents=True, exist_ok=True)
     experiment = Experiment(args)
     shapes = prompts_of(SHAPES, args.prompts, 1)
     objects = prompts_of(("house",), args.prompts, 2)
     results = {}
-    for method in args.methods.split(","):
+    for method in args.methods:
         results[method] = run_method(experiment, method, shapes, objects)
         (args.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
         (args.out / "results.md").write_text(table(results))

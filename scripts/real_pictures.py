@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The diffusion demo's recipe on real pictures: an emoji set with captions, and one subject as DreamBooth has it.
 
-    real_pictures.py OUT --emoji DIR --subject DIR --subject_word dog [--base assets/tiny-sd] [--steps 600] [--r 16]
+    real_pictures.py OUT --emoji DIR --subject DIR [--subject_word dog] [--base assets/tiny-sd] [--steps 600] [--r 16]
 
 --emoji is a folder of pictures with metadata.jsonl (noto-emoji's 128-pixel PNG files), --subject one of a few pictures of one
 thing (google/dreambooth). SHiRA and LoRA train as many values on each at 64 pixels, each at the best of three learning rates; OUT/real.json
@@ -53,6 +53,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--r", type=int, default=16)
     args = parser.parse_args()
+    for folder in (args.emoji, args.subject):
+        if not folder.is_dir():
+            parser.error(f"{folder}: no such directory")
     args.out.mkdir(parents=True, exist_ok=True)
     artist = Artist(args.base, args.out / "drawn")
     subject = f"a photo of sks {args.subject_word}"

@@ -2,7 +2,7 @@
 
 A picture is background * B + color * C + K, three maps of 64x64 numbers that shape, place and style decide
 (`layers`), so that scripts/score_pictures.py can name what a picture shows by the nearest rendering there is.
-Styles and objects are for fine-tuning: the base knows neither. A caption never names the style.
+Styles and objects are for fine-tuning: the UNet of the base has seen neither. A caption never names the style.
 """
 
 import dataclasses

@@ -83,6 +83,16 @@ void save_prediction_type(PredictionType prediction, const fs::path& path) {
   write_file(path, object.dump(2) + "\n");
 }
 
+/// Says in the file which dtype the weights have now, where it says one: transformers loads them
+/// in it.
+void save_dtype(torch::ScalarType dtype, const fs::path& path) {
+  nlohmann::ordered_json object = nlohmann::ordered_json::parse(read_file(path));
+  for (const char* key : {"dtype", "torch_dtype"}) {
+    if (object.contains(key)) object[key] = torch_dtype_name(dtype);
+  }
+  write_file(path, object.dump(2) + "\n");
+}
+
 /// Of a file that is copied beside ones which are written without a variant: a pipeline is loaded
 /// with one variant or with none.
 std::string without_variant(std::string file) {
@@ -203,6 +213,7 @@ void save_pipeline(const fs::path& directory, const DiffusionPipeline& pipeline,
     const char* name =
         component == "unet" ? "diffusion_pytorch_model.safetensors" : "model.safetensors";
     save_tensors(directory / component / name, tensors, {{"format", "pt"}});
+    if (dtype) save_dtype(*dtype, directory / component / "config.json");
   }
   save_prediction_type(pipeline->scheduler.prediction_type,
                        directory / "scheduler" / "scheduler_config.json");

@@ -16,8 +16,9 @@
 /// Not used here. libsentencepiece and libc10 both export a variable of this name, an object of 32
 /// bytes and an int, and the loader gives both the first that it finds. Where that was libc10's,
 /// sentencepiece overwrote what lies behind it, caffe2_use_fatal_for_enforce first: a failed
-/// allocation ended the process. libshira comes before both, and this has room for either; libc10
-/// only registers its address.
+/// allocation ended the process. Where libshira comes before LibTorch in the loader's order, as in
+/// a program that links it first, both get this one, which has room for either; libc10 only
+/// registers its address.
 extern "C" {
 SHIRA_API alignas(std::max_align_t) std::byte FLAGS_minloglevel[256] = {};
 }

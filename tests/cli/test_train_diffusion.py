@@ -480,6 +480,16 @@ def test_full_training_keeps_its_prediction_type(pipelines, tmp_path):
     assert scheduler == before | {"prediction_type": "v_prediction"}
 
 
+def test_full_training_in_another_dtype_says_so_to_transformers(pipelines, tmp_path):
+    from transformers import CLIPTextModel
+
+    keys = {"adapter": "full", "shira_mask": None, "shira_density": None, "target_modules": None, "max_steps": 1}
+    base = pipelines("sd15", "float16")
+    run_shira("train", write_run(tmp_path, base, **keys, train_text_encoder=True, base_dtype="float32"))
+    encoders = [CLIPTextModel.from_pretrained(d / "text_encoder", dtype="auto") for d in (base, tmp_path / "out")]
+    assert [encoder.dtype for encoder in encoders] == [torch.float16, torch.float32]
+
+
 def test_a_base_of_fp16_variants_is_saved_without_the_variant(pipelines, tmp_path):
     shutil.copytree(pipelines("sd15", "float16"), tmp_path / "base")
     for file in (tmp_path / "base").glob("*/*.safetensors"):
