@@ -52,6 +52,8 @@ def main() -> None:
     args = parser.parse_args()
     if not 1 <= args.count <= 1_000_000:
         parser.error("--count must be from 1 to 1000000")
+    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
+        parser.error(f"{args.out}: exists already; its pictures and these would be one set")
     style = args.name if args.subset == "style" else "flat"
     shapes = (args.name,) if args.subset == "object" else SHAPES
     make_pictures(args.out, style, shapes, args.count, args.seed, args.full_captions)

@@ -13,11 +13,10 @@ Writes OUT/results.json, OUT/results.md and a sheet of pictures for each method.
 import argparse
 import dataclasses
 import json
-from pathlib import Path
 
 from draw_pictures import ROOT, Artist, prompts_of, sheet
 from make_shape_pictures import COUNTS, make_pictures
-from picture_training import RATES, train_at_best_rate
+from picture_training import RATES, directory, new_directory, train_at_best_rate
 from shape_pictures import SHAPES
 
 ROWS = 8  # of a sheet
@@ -135,8 +134,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("out", type=Path, metavar="OUT")
-    parser.add_argument("--base", type=Path, default=ROOT / "assets" / "tiny-sd")
+    parser.add_argument("out", type=new_directory, metavar="OUT")
+    parser.add_argument("--base", type=directory, default=ROOT / "assets" / "tiny-sd")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--r", type=int, default=4)
     parser.add_argument("--prompts", type=int, default=48)
@@ -145,7 +144,6 @@ def main() -> None:
     args = parser.parse_args()
     if args.prompts < 2:
         parser.error("--prompts: at least 2")
-    args.out.mkdir(parents=True, exist_ok=True)
     experiment = Experiment(args)
     shapes = prompts_of(SHAPES, args.prompts, 1)
     objects = prompts_of(("house",), args.prompts, 2)

@@ -1,13 +1,31 @@
 """Trains adapters for the experiments on pictures: SHiRA and LoRA of as many values, each at the best of three learning rates."""
 
+import argparse
 import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from draw_pictures import SHIRA
 
 RATES = {"shira": [1e-2, 2e-2, 4e-2], "lora": [5e-3, 1e-2, 2e-2]}
+
+
+def directory(text):
+    """An argument that is a directory."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: no such directory")
+    return Path(text)
+
+
+def new_directory(text):
+    """An argument that is a directory or may become one."""
+    try:
+        Path(text).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from None
+    return Path(text)
 
 
 def method_keys(method, r):

@@ -10,10 +10,9 @@ and real.md say the held-out losses, OUT/*.png show pictures before and after.
 
 import argparse
 import json
-from pathlib import Path
 
 from draw_pictures import ROOT, Artist, sheet
-from picture_training import RATES, train_at_best_rate
+from picture_training import RATES, directory, new_directory, train_at_best_rate
 
 EMOJI_PROMPTS = [f"an emoji of {name}" for name in ("frog face", "soccer ball", "green apple", "black heart suit", "winking face", "sun")]
 SHARED = {
@@ -45,18 +44,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("out", type=Path, metavar="OUT")
-    parser.add_argument("--emoji", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--subject", type=Path, required=True, metavar="DIR")
+    parser.add_argument("out", type=new_directory, metavar="OUT")
+    parser.add_argument("--emoji", type=directory, required=True, metavar="DIR")
+    parser.add_argument("--subject", type=directory, required=True, metavar="DIR")
     parser.add_argument("--subject_word", default="dog")
-    parser.add_argument("--base", type=Path, default=ROOT / "assets" / "tiny-sd")
+    parser.add_argument("--base", type=directory, default=ROOT / "assets" / "tiny-sd")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--r", type=int, default=16)
     args = parser.parse_args()
-    for folder in (args.emoji, args.subject):
-        if not folder.is_dir():
-            parser.error(f"{folder}: no such directory")
-    args.out.mkdir(parents=True, exist_ok=True)
     artist = Artist(args.base, args.out / "drawn")
     subject = f"a photo of sks {args.subject_word}"
     cases = {

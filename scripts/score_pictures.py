@@ -112,7 +112,10 @@ def share(right: list[bool]) -> float | None:
 
 def read_folder(folder: Path) -> tuple[list[str], list[str], np.ndarray]:
     """File names, captions and pictures, U8 (pictures, 64, 64, 3)."""
-    lines = (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    try:
+        lines = (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise SystemExit(f"score_pictures: {error.filename}: {error.strerror}") from None
     records = [json.loads(line) for line in lines if line.strip()]
     if not records:
         raise SystemExit(f"score_pictures: {folder / 'metadata.jsonl'} names no picture")

@@ -114,7 +114,9 @@ KeyGroup data_keys() {
            {.name = "val_set_size",
             .field = &Run::val_set_size,
             .allowed = {.at_least = 0, .whole_from_one = true},
-            .about = "below 1: a share of the samples; 1 and above: a count"}}};
+            .about =
+                "below 1: a share of the samples (of pictures: of the distinct ones); 1 and above: "
+                "a count"}}};
 }
 
 KeyGroup picture_keys() {

@@ -7,6 +7,7 @@
 #include <shira/tasks/training_run.h>
 #include <shira/train/calibration.h>
 
+#include <algorithm>
 #include <set>
 
 namespace shira {
@@ -74,7 +75,13 @@ void warn_beyond_budget(const MaskMap& masks, const MaskBudget& budget) {
 std::vector<LayerTarget> run_targets(const RunConfig& config, const torch::nn::Module& model) {
   const auto shared =
       config.shira_training == "hooks" ? SharedWeights::kAllowed : SharedWeights::kRefused;
-  return select_targets(model, config.target_modules, shared);
+  auto targets = select_targets(model, config.target_modules, shared);
+  const bool has_text_encoder = std::ranges::any_of(
+      targets, [](const LayerTarget& target) { return target.name.starts_with("text_encoder"); });
+  SHIRA_CHECK(ConfigError, has_text_encoder || !config.train_text_encoder,
+              "train_text_encoder: target_modules names no layer of a text encoder. Add some of "
+              "q_proj, k_proj, v_proj, out_proj, fc1, fc2, or set train_text_encoder to false.");
+  return targets;
 }
 
 bool needs_calibration(const RunConfig& config) {

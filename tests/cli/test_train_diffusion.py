@@ -14,6 +14,7 @@ from read_adapter import read_adapter  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 TOLERANCE = 1e-4
+FULL = {"adapter": "full", "shira_mask": None, "shira_density": None, "target_modules": None}
 CAPTIONS = ["a red circle", "a blue square on the left", "", "a green star, white", "a dog", "a cat"]
 
 
@@ -469,7 +470,7 @@ def test_a_resumed_run_must_have_the_same_objective(key, value, pipelines, tmp_p
 
 
 def test_full_training_keeps_its_prediction_type(pipelines, tmp_path):
-    keys = {"adapter": "full", "shira_mask": None, "shira_density": None, "target_modules": None, "max_steps": 1}
+    keys = FULL | {"max_steps": 1}
     keys |= {"prediction_type": "v_prediction", "validation_prompts": ["a cat"], "eval_steps": 1, "seed": 0}
     run_shira("train", write_run(tmp_path, pipelines("sd15"), **keys))
     size = ["--width", 16, "--height", 16, "--steps", 25, "-o", tmp_path / "a.png"]
@@ -483,7 +484,7 @@ def test_full_training_keeps_its_prediction_type(pipelines, tmp_path):
 def test_full_training_in_another_dtype_says_so_to_transformers(pipelines, tmp_path):
     from transformers import CLIPTextModel
 
-    keys = {"adapter": "full", "shira_mask": None, "shira_density": None, "target_modules": None, "max_steps": 1}
+    keys = FULL | {"max_steps": 1}
     base = pipelines("sd15", "float16")
     run_shira("train", write_run(tmp_path, base, **keys, train_text_encoder=True, base_dtype="float32"))
     encoders = [CLIPTextModel.from_pretrained(d / "text_encoder", dtype="auto") for d in (base, tmp_path / "out")]
@@ -494,14 +495,14 @@ def test_a_base_of_fp16_variants_is_saved_without_the_variant(pipelines, tmp_pat
     shutil.copytree(pipelines("sd15", "float16"), tmp_path / "base")
     for file in (tmp_path / "base").glob("*/*.safetensors"):
         file.rename(file.with_name(file.name.replace(".safetensors", ".fp16.safetensors")))
-    keys = {"adapter": "full", "shira_mask": None, "shira_density": None, "target_modules": None, "max_steps": 1}
+    keys = FULL | {"max_steps": 1}
     run_shira("train", write_run(tmp_path, tmp_path / "base", **keys, base_dtype="float16"))
     assert not list((tmp_path / "out").glob("*/*fp16*"))
     load_pipeline(tmp_path / "out")
 
 
 def test_a_base_that_a_run_wrote_gives_its_pipeline_alone(pipelines, tmp_path):
-    keys = {"adapter": "full", "shira_mask": None, "shira_density": None, "target_modules": None}
+    keys = FULL
     run_shira("train", write_run(tmp_path, pipelines("sd15"), **keys, max_steps=2, save_steps=1))
     assert {"checkpoint-1", "metrics.jsonl"} <= {path.name for path in (tmp_path / "out").iterdir()}
     second = tmp_path / "second"
@@ -548,5 +549,7 @@ def test_errors_of_pictures(pipelines, tmp_path):
     assert "absent" in failure_of("train", write_run(tmp_path, base, **keys))
     error = failure_of("train", write_run(tmp_path, base, resolution=15, output_dir=str(tmp_path / "o")))
     assert "15" in error and "multiple" in error
+    error = failure_of("train", write_run(tmp_path, base, train_text_encoder=True, target_modules=["to_q"]), "--dry_run")
+    assert "train_text_encoder" in error and "q_proj" in error
     error = failure_of("train", write_run(tmp_path, base, image_background="pink", output_dir=str(tmp_path / "o")))
     assert "pink" in error and "#rrggbb" in error
