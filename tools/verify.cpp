@@ -67,12 +67,21 @@ VerifyReport compare_llama(const VerifyFlags& flags, const LoadOptions& options)
   return verify(adapted.model, flags.reference, flags.tolerance);
 }
 
+/// An adapter names its tensors in the whole pipeline ("unet.conv_in.weight").
 VerifyReport compare_unet(const VerifyFlags& flags, const std::filesystem::path& directory,
                           const LoadOptions& options) {
-  SHIRA_CHECK(ConfigError, flags.model.adapters.empty(),
-              "--adapter: not yet supported for a UNet.");
-  Unet model = load_unet(directory, options);
-  return verify(model, flags.reference, flags.tolerance);
+  if (flags.model.adapters.empty()) {
+    Unet model = load_unet(directory, options);
+    return verify(model, flags.reference, flags.tolerance);
+  }
+  SHIRA_CHECK(ConfigError, directory != flags.model.directory(), "--base_model ",
+              directory.string(),
+              ": an adapter needs the whole pipeline, the directory with model_index.json.");
+  ModelFlags model = flags.model;
+  model.base_dtype = "float32";
+  AdaptedPipeline adapted(model);
+  adapted.scale_adapters(1.0);
+  return verify(adapted.pipeline->unet, flags.reference, flags.tolerance);
 }
 
 int verify_model(const VerifyFlags& flags) {

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import BUILD_DIR, failure_of, merged, run_shira, weights_in
+from conftest import BUILD_DIR, failure_of, merged, run_json, run_shira, weights_in
 
 np = pytest.importorskip("numpy")
 torch = pytest.importorskip("torch")
@@ -530,6 +530,18 @@ def test_dry_run_and_mask_name_targets_and_pictures(pipelines, tmp_path):
     mask = run_shira("mask", run, "--json").json
     assert mask["nnz"] == dry["trained_parameters"] and mask["total_parameters"] == dry["total_parameters"]
     assert "a red circle" in run_shira("train", run, "--dry_run", "--set", "micro_batch_size=6").stdout
+
+
+def test_verify_with_an_adapter_equals_diffusers_with_its_merge(pipelines, tmp_path):
+    from make_unet_reference import make_unet_reference
+
+    base, out, state = pipelines("sdxl"), tmp_path / "out", tmp_path / "state.safetensors"
+    run_shira("train", write_run(tmp_path, base, learning_rate=0.3, train_text_encoder=True, target_modules=["to_q", "conv1", "fc1"]))
+    run_shira("merge", "--base_model", base, "--adapter", out, "-o", tmp_path / "merged")
+    make_unet_reference(tmp_path / "merged" / "unet", state)
+    assert run_json("verify", "--base_model", base, "--adapter", out, "--reference", state)["passed"]
+    assert run_shira("verify", "--base_model", base, "--reference", state, check=False).rc == 1
+    assert "model_index.json" in failure_of("verify", "--base_model", base / "unet", "--adapter", out, "--reference", state)
 
 
 def test_errors_of_pictures(pipelines, tmp_path):
