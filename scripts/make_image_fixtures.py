@@ -34,6 +34,8 @@ def main(directory):
     turned = Image.Exif()
     turned[ORIENTATION] = 6
     rgb.save(directory / "turned.jpg", quality=95, subsampling=0, exif=turned)
+    rgb.save(directory / "turned.png", exif=turned)
+    rgb.save(directory / "turned.webp", exif=turned)
     rgb.save(directory / "progressive.jpg", quality=90, progressive=True)
     rgb.convert("L").save(directory / "grey.jpg")
     rgb.convert("CMYK").save(directory / "cmyk.jpg")

@@ -20,6 +20,7 @@
 
 #include <array>
 #include <memory>
+#include <utility>
 
 namespace shira::detail {
 namespace {
@@ -46,9 +47,12 @@ std::uint32_t big_endian(std::span<const std::uint8_t> bytes) {
          std::uint32_t{bytes[2]} << 8 | bytes[3];
 }
 
-/// stb_image passes over the checksums, and would make noise of a damaged file.
-void check_chunks(std::span<const std::uint8_t> encoded) {
-  constexpr std::uint32_t kEnd = 0x49454E44;  // "IEND"
+/// The data of the eXIf chunk, empty without one. Checks the checksums: stb_image passes over them,
+/// and would make noise of a damaged file.
+std::span<const std::uint8_t> check_chunks(std::span<const std::uint8_t> encoded) {
+  constexpr std::uint32_t kEnd = 0x49454E44;   // "IEND"
+  constexpr std::uint32_t kExif = 0x65584966;  // "eXIf"
+  std::span<const std::uint8_t> exif;
   auto rest = encoded.subspan(kSignatureBytes);
   for (std::uint32_t type = 0; type != kEnd;) {  // length, type, data, checksum
     const bool is_whole = rest.size() >= 12 && big_endian(rest) <= rest.size() - 12;
@@ -59,8 +63,10 @@ void check_chunks(std::span<const std::uint8_t> encoded) {
                 "a damaged PNG file: the checksum at byte ", encoded.size() - rest.size(),
                 " does not match");
     type = big_endian(rest.subspan(4));
+    if (type == kExif) exif = rest.subspan(8, length);
     rest = rest.subspan(12 + length);
   }
+  return exif;
 }
 
 }  // namespace
@@ -71,13 +77,14 @@ RgbaImage decode_png(std::span<const std::uint8_t> encoded) {
   const bool is_png = stbi_info_from_memory(encoded.data(), size, &width, &height, &channels) != 0;
   SHIRA_CHECK(IoError, is_png, "not a whole PNG file: ", stbi_failure_reason());
   check_image_size(width, height);
-  check_chunks(encoded);
+  const auto exif = check_chunks(encoded);
   const std::unique_ptr<std::uint8_t, decltype(&stbi_image_free)> pixels(
       stbi_load_from_memory(encoded.data(), size, &width, &height, &channels, 4), stbi_image_free);
   SHIRA_CHECK(IoError, pixels, "not a whole PNG file: ", stbi_failure_reason());
   const std::size_t bytes =
       std::size_t{4} * static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
-  return {width, height, std::vector<std::uint8_t>(pixels.get(), pixels.get() + bytes)};
+  RgbaImage image{width, height, std::vector<std::uint8_t>(pixels.get(), pixels.get() + bytes)};
+  return upright(std::move(image), exif_orientation(exif));
 }
 
 }  // namespace shira::detail

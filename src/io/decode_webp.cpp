@@ -3,8 +3,26 @@
 #include <shira/base/error.h>
 
 #include <webp/decode.h>
+#include <webp/demux.h>
+
+#include <memory>
+#include <utility>
 
 namespace shira::detail {
+namespace {
+
+int orientation_of(std::span<const std::uint8_t> encoded) {
+  const WebPData data{encoded.data(), encoded.size()};
+  const std::unique_ptr<WebPDemuxer, decltype(&WebPDemuxDelete)> demuxer(WebPDemux(&data),
+                                                                         WebPDemuxDelete);
+  WebPChunkIterator chunk;
+  if (!demuxer || WebPDemuxGetChunk(demuxer.get(), "EXIF", 1, &chunk) == 0) return 1;
+  const int orientation = exif_orientation({chunk.chunk.bytes, chunk.chunk.size});
+  WebPDemuxReleaseChunkIterator(&chunk);
+  return orientation;
+}
+
+}  // namespace
 
 RgbaImage decode_webp(std::span<const std::uint8_t> encoded) {
   WebPBitstreamFeatures features;
@@ -19,7 +37,7 @@ RgbaImage decode_webp(std::span<const std::uint8_t> encoded) {
   const auto* done = WebPDecodeRGBAInto(encoded.data(), encoded.size(), image.bytes.data(),
                                         image.bytes.size(), stride);
   SHIRA_CHECK(IoError, done != nullptr, "a damaged or truncated WebP file");
-  return image;
+  return upright(std::move(image), orientation_of(encoded));
 }
 
 }  // namespace shira::detail

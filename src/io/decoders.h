@@ -24,9 +24,9 @@ RgbaImage decode_png(std::span<const std::uint8_t> encoded);
 RgbaImage decode_jpeg(std::span<const std::uint8_t> encoded);
 RgbaImage decode_webp(std::span<const std::uint8_t> encoded);
 
-/// The EXIF orientation (1 to 8) in the APP1 segment of a JPEG; 1 where it says nothing, or nothing
-/// that makes sense.
-int exif_orientation(std::span<const std::uint8_t> segment);
+/// The orientation (1 to 8) in EXIF data: the APP1 segment of a JPEG, the eXIf chunk of a PNG, the
+/// EXIF chunk of a WebP; 1 where it says nothing, or nothing that makes sense.
+int exif_orientation(std::span<const std::uint8_t> exif);
 
 /// The picture turned and mirrored as `orientation` (1 to 8) says, to be looked at upright.
 RgbaImage upright(RgbaImage image, int orientation);

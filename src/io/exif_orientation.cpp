@@ -1,13 +1,14 @@
-// The little of EXIF (a TIFF directory in a JPEG segment) that says how a camera was held.
+// The little of EXIF (a TIFF directory) that says how a camera was held.
 #include "decoders.h"
 
 #include <algorithm>
 #include <cstring>
+#include <string_view>
 
 namespace shira::detail {
 namespace {
 
-constexpr std::size_t kTiffStart = 6;  // behind "Exif\0\0"
+constexpr std::string_view kPrefix("Exif\0\0", 6);  // in JPEG always, in WebP often, in PNG never
 constexpr std::uint32_t kOrientationTag = 0x0112;
 
 /// Numbers of either byte order at checked places.
@@ -15,6 +16,8 @@ class TiffReader {
  public:
   explicit TiffReader(std::span<const std::uint8_t> bytes)
       : bytes_(bytes), is_big_(bytes.size() > 1 && bytes[0] == 'M') {}
+
+  bool is_tiff() const { return number(0, 2) == (is_big_ ? 0x4D4D : 0x4949) && number(2, 2) == 42; }
 
   /// The number of `size` bytes at `place`; 0 where it is not inside.
   std::uint32_t number(std::size_t place, std::size_t size) const {
@@ -47,11 +50,11 @@ std::pair<int, int> source_of(int x, int y, int width, int height, int orientati
 
 }  // namespace
 
-int exif_orientation(std::span<const std::uint8_t> segment) {
-  if (segment.size() < kTiffStart || std::memcmp(segment.data(), "Exif\0\0", kTiffStart) != 0) {
-    return 1;
-  }
-  const TiffReader tiff(segment.subspan(kTiffStart));
+int exif_orientation(std::span<const std::uint8_t> exif) {
+  const bool has_prefix = exif.size() >= kPrefix.size() &&
+                          std::memcmp(exif.data(), kPrefix.data(), kPrefix.size()) == 0;
+  const TiffReader tiff(has_prefix ? exif.subspan(kPrefix.size()) : exif);
+  if (!tiff.is_tiff()) return 1;
   const std::size_t directory = tiff.number(4, 4);
   const std::uint32_t entries = tiff.number(directory, 2);
   for (std::uint32_t i = 0; i < entries; ++i) {

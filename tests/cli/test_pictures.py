@@ -129,13 +129,15 @@ def test_jpeg_is_pillows(tmp_path, size, subsampling, progressive):
         assert difference(decoded(tmp_path, path), as_pillow(path)) <= 2, name
 
 
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_jpeg_is_turned_as_exif_says(tmp_path, orientation):
+def test_picture_is_turned_as_exif_says(tmp_path, orientation, ending):
     exif = Image.Exif()
     exif[0x010F] = "a camera with a name longer than four bytes"
     exif[ORIENTATION] = orientation
-    path = tmp_path / "turned.jpg"
-    Image.fromarray(noise(24, 9, 3)).save(path, quality=95, subsampling=0, exif=exif)
+    path = tmp_path / f"turned.{ending}"
+    options = {"quality": 95, "subsampling": 0} if ending == "jpg" else {"lossless": True}
+    Image.fromarray(noise(24, 9, 3)).save(path, exif=exif, **options)
     assert difference(decoded(tmp_path, path), as_pillow(path)) <= 2
     assert decoded(tmp_path, path).shape[:2] == ((9, 24) if orientation < 5 else (24, 9))
 

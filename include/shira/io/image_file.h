@@ -10,8 +10,8 @@
 
 namespace shira {
 
-/// The picture in 8 bits a channel, transparent pixels over `background` as Pillow pastes them, a
-/// JPEG turned as its EXIF orientation says. IoError for what is none of the formats, truncated,
+/// The picture in 8 bits a channel, transparent pixels over `background` as Pillow pastes them,
+/// turned as its EXIF orientation says. IoError for what is none of the formats, truncated,
 /// CMYK, animated, or of more than 178,956,970 pixels (Pillow's limit).
 SHIRA_API Picture read_image(const std::filesystem::path& path, const Rgb& background = {});
 
