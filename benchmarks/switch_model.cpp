@@ -70,9 +70,9 @@ std::vector<shira::NamedTensor> targets_of(const torch::nn::Module& model) {
   std::vector<shira::NamedTensor> targets;
   for (const auto& parameter : model.named_parameters()) {
     const std::string& name = parameter.key();
-    const bool is_token_table =
-        name.find("embed_tokens") != name.npos || name.find("lm_head") != name.npos;
-    if (parameter.value().dim() >= 2 && !is_token_table) {
+    const bool is_end = name == "model.embed_tokens.weight" || name == "lm_head.weight" ||
+                        name == "conv_out.weight";
+    if (parameter.value().dim() >= 2 && !is_end) {
       targets.emplace_back(name, parameter.value().detach());
     }
   }

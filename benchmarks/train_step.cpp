@@ -3,20 +3,21 @@
 // peer is scripts/benchmark_peft_train.py; scripts/run_benchmarks.py lets all methods run in turn.
 //
 // usage: benchmark_train_step --method shira --model llama_1024 --dtype bfloat16
-//        benchmark_train_step --method shira --profile          where one step's time goes
+//        benchmark_train_step --method shira --model benchmarks/unets/sd15      (a directory with
+//        config.json) benchmark_train_step --method shira --profile          where one step's time
+//        goes
 #include "follow.h"
 #include "memory.h"
 #include "model_shapes.h"
 #include "profile.h"
-#include "unet_like.h"
 
-#include <shira/io/checkpoint_files.h>
 #include <shira/methods/full_training.h>
 #include <shira/methods/lora.h>
 #include <shira/methods/packed_shira.h>
 #include <shira/methods/targets.h>
 #include <shira/models/llama.h>
 #include <shira/models/load_llama.h>
+#include <shira/models/load_unet.h>
 #include <shira/sparse/mask_builders.h>
 #include <shira/tasks/causal_lm.h>
 #include <shira/train/gradients.h>
@@ -27,13 +28,15 @@
 
 #include <CLI/CLI.hpp>
 
+#include <cmath>
+#include <filesystem>
+#include <set>
+
 namespace {
 
 using namespace shira::benchmarks;
 using torch::Tensor;
 
-const std::vector<std::string> kModels = {"llama_1024", "llama_2048", "llama_7b",
-                                          "llama_tiny", "unet_like",  "unet_like_tiny"};
 constexpr double kLearningRate = 5e-4, kMaxGradNorm = 1.0;
 
 struct Options {
@@ -64,7 +67,7 @@ struct Options {
 /// A model and what it is fed.
 struct Task {
   std::shared_ptr<torch::nn::Module> model;
-  std::vector<std::string> targets;
+  std::vector<shira::LayerTarget> targets;
   Tensor first_norm;  // the weight of the first norm
   std::unique_ptr<shira::Objective> objective;
   shira::Batch batch;
@@ -98,34 +101,74 @@ Task llama_task(const Options& options) {
                          .remainder(model->config.vocab_size)
                          .view({options.batch, options.length});
   return {.model = model.ptr(),
-          .targets = {"all-linear"},
+          .targets = shira::select_targets(*model, {"all-linear"}),
           .first_norm = model->model->layers->at<shira::LlamaBlockImpl>(0).input_layernorm->weight,
           .objective = std::make_unique<shira::CausalLmObjective>(model),
           .batch = {{"input_ids", ids}, {"labels", ids}, {"attention_mask", at::ones_like(ids)}}};
 }
 
-std::shared_ptr<UnetLike> make_unet(const Options& options, std::int64_t width) {
+shira::Unet make_unet(const Options& options) {
   if (options.base_model.empty()) {
-    return std::make_shared<UnetLike>(random_source(options), width);
+    return shira::Unet(shira::read_unet_config(options.model), random_source(options));
   }
-  const shira::CheckpointFiles files(options.base_model);
-  const auto source = [&](const std::string& name, at::IntArrayRef) {
-    return shira::copy_tensor(files.view(name), options.scalar_type()).to(options.device);
-  };
-  return std::make_shared<UnetLike>(source, width);
+  shira::Unet model = shira::load_unet(options.base_model, {.dtype = options.scalar_type()});
+  model->to(torch::Device(options.device));
+  return model;
 }
 
-/// A row's places are a square.
-Task unet_task(const Options& options) {
-  const std::int64_t width = options.model == "unet_like" ? 320 : 32;
-  const auto side = std::llround(std::sqrt(options.length));
-  const auto model = make_unet(options, width);
+/// The mean squared error of the prediction in float32, as diffusers' scripts have it.
+class UnetObjective : public shira::Objective {
+ public:
+  explicit UnetObjective(shira::Unet model) : model_(std::move(model)) {}
+
+  Tensor loss_sum(const shira::Batch& batch) override {
+    shira::UnetConditions conditions;
+    conditions.context = batch.at("context");
+    const Tensor output = model_->forward(batch.at("sample"), batch.at("timesteps"), conditions);
+    return (output.to(torch::kFloat32) - batch.at("target")).square().sum();
+  }
+  std::int64_t term_count(const shira::Batch& batch) const override {
+    return batch.at("target").numel();
+  }
+  std::int64_t item_count(const shira::Batch& batch) const override {
+    return batch.at("target").size(0);
+  }
+
+ private:
+  shira::Unet model_;
+};
+
+/// Rows of side x side latents with the words of a caption. The peer makes the same.
+shira::Batch unet_batch(const Options& options, const shira::UnetConfig& config) {
+  constexpr std::int64_t kWords = 77;
+  const std::int64_t side = std::llround(std::sqrt(options.length));
   const auto kind = torch::TensorOptions(options.scalar_type()).device(options.device);
-  return {.model = model,
-          .targets = kUnetTargets,
-          .first_norm = model->first_norm(),
+  const auto waves = [&](at::IntArrayRef shape, double frequency) {
+    const std::int64_t count = c10::multiply_integers(shape);
+    return at::sin(at::arange(count, torch::kFloat64) * frequency).view(shape).to(kind);
+  };
+  const std::vector<std::int64_t> latents = {options.batch, config.in_channels, side, side};
+  return {{"sample", waves(latents, 0.37)},
+          {"timesteps", at::full({options.batch}, 500, torch::kInt64)},
+          {"context", waves({options.batch, kWords, config.context_width}, 0.73)},
+          {"target", waves(latents, 0.53).to(torch::kFloat32)}};
+}
+
+/// Every linear layer and convolution but the head is a target.
+Task unet_task(const Options& options) {
+  shira::Unet model = make_unet(options);
+  model->gradient_checkpointing = options.gradient_checkpointing;
+  const auto parameters = model->named_parameters();
+  std::set<std::string> layers;
+  for (const auto& parameter : parameters) {
+    const bool is_head = parameter.key() == "conv_out.weight";
+    if (parameter.value().dim() >= 2 && !is_head) layers.insert(parameter.key());
+  }
+  return {.model = model.ptr(),
+          .targets = shira::targets_named(*model, layers),
+          .first_norm = parameters["down_blocks.0.resnets.0.norm1.weight"],
           .objective = std::make_unique<UnetObjective>(model),
-          .batch = unet_batch(options.batch, side, width, kind)};
+          .batch = unet_batch(options, model->config)};
 }
 
 Task make_task(const Options& options) {
@@ -162,9 +205,9 @@ Method make_frozen(const Options&, const Task& task) {
 }
 
 Method make_shira(const Options& options, const Task& task) {
-  const auto targets = shira::select_targets(*task.model, task.targets);
-  const auto masks = shira::build_masks(shira::target_weights(targets), mask_builder(options));
-  return std::make_unique<shira::PackedShira>(targets, masks);
+  const auto weights = shira::target_weights(task.targets);
+  const auto masks = shira::build_masks(weights, mask_builder(options));
+  return std::make_unique<shira::PackedShira>(task.targets, masks);
 }
 
 Method make_full(const Options&, const Task& task) {
@@ -174,8 +217,7 @@ Method make_full(const Options&, const Task& task) {
 Method make_factors(const Options& options, const Task& task, bool use_dora) {
   const auto alpha = static_cast<double>(options.rank);
   return std::make_unique<shira::LoraTraining>(
-      shira::select_targets(*task.model, task.targets),
-      shira::LoraOptions{.r = options.rank, .alpha = alpha, .use_dora = use_dora});
+      task.targets, shira::LoraOptions{.r = options.rank, .alpha = alpha, .use_dora = use_dora});
 }
 
 Method make_lora(const Options& options, const Task& task) {
@@ -230,7 +272,8 @@ class Training {
 
 /// Trains a small model, so that code and buffers that every model needs count as the base's.
 void warm_up(Options options) {
-  options.model = options.is_llama() ? "llama_tiny" : "unet_like_tiny";
+  const auto tiny_unet = std::filesystem::absolute(options.model).parent_path() / "tiny";
+  options.model = options.is_llama() ? "llama_tiny" : tiny_unet.string();
   options.base_model.clear();
   options.rank = 1;
   options.batch = 2;
@@ -241,7 +284,7 @@ void warm_up(Options options) {
 
 Json facts_of(const Options& options, const Training& training) {
   Json facts = machine_json();
-  facts.update(Json{{"model", options.model},
+  facts.update(Json{{"model", std::filesystem::path(options.model).filename()},
                     {"dtype", options.dtype},
                     {"device", options.device},
                     {"batch", options.batch},
@@ -290,7 +333,8 @@ int main(int argc, char** argv) {
   app.add_option("--mask", options.mask, "")->check(CLI::IsMember({"rand", "wm", "struct"}));
   app.add_option("--rank", options.rank, "r * (in + out) trained entries a layer")
       ->check(CLI::PositiveNumber);
-  app.add_option("--model", options.model, "")->check(CLI::IsMember(kModels));
+  app.add_option("--model", options.model,
+                 "a LLaMA's name or the directory of a UNet's config.json");
   app.add_option("--dtype", options.dtype, "")->check(CLI::IsMember({"float32", "bfloat16"}));
   app.add_option("--device", options.device, "of the model")->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_flag("--gradient_checkpointing", options.gradient_checkpointing, "");

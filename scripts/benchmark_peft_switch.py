@@ -60,7 +60,7 @@ def target_layers(model):
     """Every linear layer and convolution but the head, by name."""
     kinds = (torch.nn.Linear, torch.nn.Conv2d)
     modules = model.named_modules()
-    return {name: module for name, module in modules if isinstance(module, kinds) and name != "lm_head"}
+    return {name: module for name, module in modules if isinstance(module, kinds) and name not in ("lm_head", "conv_out")}
 
 
 def target_suffixes(model):

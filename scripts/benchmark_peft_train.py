@@ -21,15 +21,14 @@ import time
 import warnings
 from statistics import median
 
+import diffusers
 import peft
-import safetensors.torch
 import torch
 import transformers
-import unet_like
+from experiment import ROOT
 from benchmark_peft_switch import make_llama, target_layers, target_suffixes
 
 LEARNING_RATE, MAX_GRAD_NORM = 5e-4, 1.0
-TINY_WIDTH = 32  # of the UNet
 TINY = {"vocab_size": 256, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 1}
 TINY |= {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 64}
 
@@ -86,30 +85,45 @@ class LlamaTask:
 
 
 class UnetTask:
-    """A network like Stable Diffusion's UNet; a row's places are a square."""
+    """Stable Diffusion's UNet; a row's places are a square of latents."""
 
     attention = "sdpa"
 
-    def __init__(self, width, dtype, device):
-        self.model = unet_like.UnetLike(width).to(device, dtype)
+    def __init__(self, directory, dtype, device):
+        config = json.loads((pathlib.Path(directory) / "config.json").read_text())
+        self.model = diffusers.UNet2DConditionModel.from_config(config).to(device, dtype)
+        self.model.enable_input_require_grads = self.require_input_grads
+
+    def require_input_grads(self):
+        """As transformers' models have it: the first layer's output asks for a gradient."""
+        self.model.conv_in.register_forward_hook(lambda module, args, output: output.requires_grad_())
 
     def make_batch(self, rows, length):
-        weight = self.model.conv_in.weight
-        inputs, target = unet_like.batch(rows, math.isqrt(length), self.model.width, weight.dtype)
-        self.inputs = {name: tensor.to(weight.device) for name, tensor in inputs.items()}
-        self.target = target.to(weight.device)
+        # benchmark_train_step makes the same.
+        weight, side = self.model.conv_in.weight, math.isqrt(length)
+        latents = (rows, self.model.config.in_channels, side, side)
+        self.inputs = {
+            "sample": waves(latents, 0.37).to(weight),
+            "timestep": torch.full((rows,), 500, device=weight.device),
+            "encoder_hidden_states": waves((rows, 77, self.model.config.cross_attention_dim), 0.73).to(weight),
+        }
+        self.target = waves(latents, 0.53).to(weight).float()
 
     def loss(self, model):
-        return torch.nn.functional.mse_loss(model(**self.inputs).float(), self.target)
+        return torch.nn.functional.mse_loss(model(**self.inputs).sample.float(), self.target)
 
     def save(self, directory):
-        directory.mkdir()
-        safetensors.torch.save_file(self.model.state_dict(), directory / "model.safetensors")
+        self.model.save_pretrained(directory)
+
+
+def waves(shape, frequency):
+    count = torch.Size(shape).numel()
+    return torch.sin(torch.arange(count, dtype=torch.float64) * frequency).view(shape)
 
 
 def make_task(shapes, dtype, device, tiny=False):
-    if "unet_like" in shapes:
-        return UnetTask(TINY_WIDTH if tiny else shapes["unet_like"], dtype, device)
+    if "unet" in shapes:
+        return UnetTask(ROOT / "benchmarks" / "unets" / "tiny" if tiny else shapes["unet"], dtype, device)
     return LlamaTask(shapes["llama"] | TINY if tiny else shapes["llama"], dtype, device)
 
 

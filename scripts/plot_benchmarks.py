@@ -167,10 +167,14 @@ def inference_targets(result):
     return lines
 
 
+def family_of(case):
+    return "llama" if case["facts"]["model"].startswith("llama") else "unet"
+
+
 def train_targets(cases):
     lines = []
     for family, dtype in itertools.product(("llama", "unet"), ("float32", "bfloat16")):
-        chosen = [case for case in cases if case["facts"]["dtype"] == dtype and case["facts"]["model"].startswith(family)]
+        chosen = [case for case in cases if case["facts"]["dtype"] == dtype and family_of(case) == family]
         for what, against, target in TRAIN_TARGETS:
             ratios = [train_ratio(case, what, "shira shira", against) for case in chosen]
             if ratios := [ratio for ratio in ratios if ratio is not None]:
@@ -276,7 +280,7 @@ def trained_name(name):
 
 def case_name(case):
     facts = case["facts"]
-    unit = "places" if facts["model"].startswith("unet") else "tokens"
+    unit = "latents" if family_of(case) == "unet" else "tokens"
     return f"{facts['model']}, {facts['dtype']}, {facts['batch']} x {facts['length']} {unit}"
 
 

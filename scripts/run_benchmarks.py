@@ -60,17 +60,14 @@ TRAIN = [
     TrainCase("llama_2048", "bfloat16", 4, 256, 13, 1, 3, OURS, ADAPTERS),
     TrainCase("llama_2048", "float32", 4, 1024, 13, 1, 3, ("shira",), MAIN),
     TrainCase("llama_2048", "bfloat16", 4, 1024, 13, 1, 3, ("shira",), MAIN),
-    TrainCase("unet_like", "float32", 1, 1024, 2, 1, 5, ("frozen", "shira"), (*MAIN[:2], "dora")),
-    TrainCase("unet_like", "bfloat16", 1, 1024, 2, 1, 5, ("frozen", "shira"), (*MAIN[:2], "dora")),
-    TrainCase("unet_like", "float32", 4, 1024, 2, 1, 3, ("frozen", "shira"), MAIN[:2]),
-    TrainCase("unet_like", "bfloat16", 4, 1024, 2, 1, 3, ("frozen", "shira"), MAIN[:2]),
+    TrainCase("sd15", "float32", 1, 1024, 8, 1, 5, ("frozen", "shira"), MAIN[:2]),
+    TrainCase("sd15", "bfloat16", 1, 1024, 8, 1, 5, ("frozen", "shira"), (*MAIN[:2], "dora")),
 ]
 QUICK_TRAIN = [
     TrainCase("llama_tiny", "float32", 2, 16, 2, 2, 2, (*OURS, "full"), (*ADAPTERS, "full")),
     TrainCase("llama_tiny", "bfloat16", 2, 16, 2, 2, 2, ("frozen", "shira"), ("lora",)),
-    TrainCase("unet_like_tiny", "float32", 2, 16, 2, 2, 2, ("shira",), ("lora",)),
+    TrainCase("tiny", "float32", 2, 16, 2, 2, 2, ("shira",), ("lora",)),
 ]
-UNET_WIDTHS = {"unet_like": 320, "unet_like_tiny": 32}
 SLOW = {"peft dora": 3}  # rounds
 FULL = {
     "rounds": {"switch": 5, "model": 5, "inference": 7, "gradient": 5, "model_cuda": 5},
@@ -166,17 +163,14 @@ def compare(ours, peer, rounds):
     return result
 
 
-def switched_model(name):
-    """As benchmark_switch_model takes it."""
+def program_model(name):
+    """As benchmark_switch_model and benchmark_train_step take it."""
     return name if name.startswith("llama") else ROOT / "benchmarks" / "unets" / name
 
 
 def describe(model, directory):
     path = pathlib.Path(directory) / f"{model}.json"
-    if model in UNET_WIDTHS:
-        path.write_text(json.dumps({"unet_like": UNET_WIDTHS[model]}))
-        return path
-    command = [BIN / "benchmark_switch_model", "--model", switched_model(model), "--describe"]
+    command = [BIN / "benchmark_switch_model", "--model", program_model(model), "--describe"]
     path.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
     return path
 
@@ -199,7 +193,7 @@ def run_model(args, scale, rounds, part="model"):
             shapes = describe(model, work)
             peer = Follower(args.python, script, "--shapes", shapes, "--methods", methods, *options)
             program = BIN / "benchmark_switch_model"
-            ours = Follower(program, "--model", switched_model(model), "--work", f"{work}/adapters", *options)
+            ours = Follower(program, "--model", program_model(model), "--work", f"{work}/adapters", *options)
             results.append(compare(ours, peer, rounds))
     write_json(args.out / f"{part}.json", results)
 
@@ -221,7 +215,7 @@ def train_followers(args, case, work):
     options += ["--steps", case.steps, "--threads", args.threads]
     script = ROOT / "scripts" / "benchmark_peft_train.py"
     peer = [args.python, script, "--shapes", describe(case.model, work), *options]
-    ours = [BIN / "benchmark_train_step", "--model", case.model, "--base_model", f"{work}/base", *options]
+    ours = [BIN / "benchmark_train_step", "--model", program_model(case.model), "--base_model", f"{work}/base", *options]
     commands = {f"peft {method}": [*peer, "--method", method] for method in case.peer}
     for method in case.ours:
         checkpointed = ["--gradient_checkpointing"] * method.endswith("_checkpointed")

@@ -150,7 +150,7 @@ def test_all_methods_train_as_many_entries(run):
 
 def test_both_engines_train_the_same_network_of_convolutions_and_attention(run):
     case = read(run / "train.json")[2]
-    assert case["facts"]["model"] == "unet_like_tiny"
+    assert case["facts"]["model"] == "tiny"
     ours, peer = case["methods"]["shira shira"], case["methods"]["peft lora"]
     assert ours["trained"] == peer["trained"]
     assert ours["first_loss"] == pytest.approx(peer["first_loss"], rel=1e-5)
