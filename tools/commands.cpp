@@ -49,7 +49,8 @@ BaseParameters parameters_of(const torch::nn::Module& model) {
 void ModelFlags::add_to(CLI::App& command, bool with_dtype) {
   command
       .add_option("--base_model", base_model,
-                  "HuggingFace checkpoint directory, or org/name in the local HuggingFace cache")
+                  "HuggingFace checkpoint or diffusers pipeline directory, or org/name in the "
+                  "local HuggingFace cache")
       ->required();
   command.add_option("--adapter", adapters,
                      "Adapter directory (ours, PEFT's or diffusers') or LoRA file (.safetensors), "

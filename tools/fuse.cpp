@@ -64,7 +64,8 @@ void add_fuse(CLI::App& app, int&) {
       "that is loaded in a wider dtype (--base_dtype) gets those rounded values.");
   command
       ->add_option("--base_model", flags->model.base_model,
-                   "HuggingFace checkpoint directory, or org/name in the local HuggingFace cache")
+                   "HuggingFace checkpoint or diffusers pipeline directory, or org/name in the "
+                   "local HuggingFace cache")
       ->required();
   command
       ->add_option("adapters", flags->model.adapters,

@@ -195,9 +195,13 @@ void add_sampling_options(CLI::App& command, ImagineOptions& options) {
       .add_option("--seed", options.seed, "Of the noise: diffusers' CPU generator draws the same")
       ->check(at_least(0))
       ->capture_default_str();
-  command.add_option("--width", options.width, "Pixels; the UNet's own size unless given")
+  command
+      .add_option("--width", options.width,
+                  "Pixels, a multiple of 8 as a rule; the UNet's own size unless given")
       ->check(at_least(1));
-  command.add_option("--height", options.height, "Pixels; the UNet's own size unless given")
+  command
+      .add_option("--height", options.height,
+                  "Pixels, a multiple of 8 as a rule; the UNet's own size unless given")
       ->check(at_least(1));
 }
 

@@ -6,6 +6,7 @@
 
 #include <shira/base/error.h>
 #include <shira/base/logging.h>
+#include <shira/io/adapter_layout.h>
 #include <shira/io/directory_lock.h>
 #include <shira/io/heat_map.h>
 #include <shira/io/hub_cache.h>
@@ -54,10 +55,17 @@ SparseAdapter deltas_of(const std::string& directory, const SparseAdapter& adapt
   }
 }
 
+SparseAdapter load_sparse(const std::string& directory) {
+  SHIRA_CHECK(ConfigError, !is_lora_layout(adapter_layout(directory)), directory,
+              ": is LoRA. Pairs are compared of sparse adapters; `shira convert --to shira` makes "
+              "one of it.");
+  return load_adapter(directory);
+}
+
 /// Without a base the changes of new weights are left out, unless they were asked for.
 ComparedPair load_pair(const InspectPairFlags& flags) {
-  ComparedPair pair{{flags.first, load_adapter(flags.first), {}},
-                    {flags.second, load_adapter(flags.second), {}},
+  ComparedPair pair{{flags.first, load_sparse(flags.first), {}},
+                    {flags.second, load_sparse(flags.second), {}},
                     std::nullopt,
                     {}};
   if (!flags.base_model.empty()) pair.base = map_checkpoint(resolve_base_model(flags.base_model));

@@ -16,17 +16,17 @@ namespace {
 namespace fs = std::filesystem;
 
 /// The most memory that this process has had resident, in bytes; 0 where the system does not say.
-double peak_memory() {
+std::int64_t peak_memory() {
   std::ifstream status("/proc/self/status");
   for (std::string word; status >> word;) {
-    double kibibytes = 0.0;
-    if (word == "VmHWM:" && status >> kibibytes) return kibibytes * 1024.0;
+    std::int64_t kibibytes = 0;
+    if (word == "VmHWM:" && status >> kibibytes) return kibibytes * 1024;
   }
-  return 0.0;
+  return 0;
 }
 
 /// Of the file that holds the result.
-double result_size(const RunConfig& config) {
+std::int64_t result_size(const RunConfig& config) {
   for (const char* name : {"adapter_model.safetensors", "pytorch_lora_weights.safetensors",
                            "model.safetensors", "unet/diffusion_pytorch_model.safetensors"}) {
     std::error_code missing;

@@ -18,9 +18,15 @@ namespace {
 namespace fs = std::filesystem;
 
 bool is_weight_file(const std::string& name) {
-  return name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json") ||
-         name.ends_with(".bin") || name.ends_with(".bin.index.json") || name.ends_with(".pth") ||
-         name.ends_with(".gguf");
+  // Of PyTorch, Flax, TensorFlow, ONNX, OpenVINO, Rust, llama.cpp.
+  static const std::vector<std::string> kEndings = {".safetensors", ".safetensors.index.json",
+                                                    ".bin",         ".bin.index.json",
+                                                    ".pt",          ".pth",
+                                                    ".ckpt",        ".msgpack",
+                                                    ".h5",          ".onnx",
+                                                    ".onnx_data",   ".ot",
+                                                    ".gguf"};
+  return std::ranges::any_of(kEndings, [&](const auto& ending) { return name.ends_with(ending); });
 }
 
 /// Appends the plain files of `root` / `folder` that are kept.

@@ -72,11 +72,14 @@ std::span<const std::uint8_t> check_chunks(std::span<const std::uint8_t> encoded
 }  // namespace
 
 RgbaImage decode_png(std::span<const std::uint8_t> encoded) {
+  constexpr std::size_t kSizes = 16;  // where the header's width and height are
+  if (encoded.size() >= kSizes + 8) {
+    check_image_size(big_endian(encoded.subspan(kSizes)), big_endian(encoded.subspan(kSizes + 4)));
+  }
   const int size = static_cast<int>(encoded.size());
   int width = 0, height = 0, channels = 0;
   const bool is_png = stbi_info_from_memory(encoded.data(), size, &width, &height, &channels) != 0;
   SHIRA_CHECK(IoError, is_png, "not a whole PNG file: ", stbi_failure_reason());
-  check_image_size(width, height);
   const auto exif = check_chunks(encoded);
   const std::unique_ptr<std::uint8_t, decltype(&stbi_image_free)> pixels(
       stbi_load_from_memory(encoded.data(), size, &width, &height, &channels, 4), stbi_image_free);

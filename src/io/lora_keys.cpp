@@ -62,9 +62,6 @@ constexpr MethodRow kOtherMethods[] = {
 
 [[noreturn]] void throw_unknown(const std::string& name) {
   const std::string place = concat("tensor ", quote(name), ": ");
-  if (name.starts_with("base_model.model.")) {
-    throw IoError(place + "is of a PEFT directory: give the directory, with its settings.");
-  }
   for (const auto& [part, method] : kOtherMethods) {
     if (name.find(part) == name.npos) continue;
     throw IoError(concat(place, "is of ", method,
@@ -101,6 +98,8 @@ std::string of_attention_processor(std::string module, bool is_text) {
 }  // namespace
 
 LoraKey parse_lora_key(const std::string& name) {
+  SHIRA_CHECK(IoError, !name.starts_with("base_model.model."), "tensor ", quote(name),
+              ": is of a PEFT directory: give the directory, with its settings.");
   const auto& [ending, role] = role_row(name);
   std::string module = name.substr(0, name.size() - ending.size());
   for (const auto& [beginning, component] : kUnderscored) {

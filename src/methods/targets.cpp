@@ -31,11 +31,15 @@ std::vector<LayerTarget> layers_of(const torch::nn::Module& model) {
   return layers;
 }
 
-/// "q_proj, k_proj, ...": the distinct last parts of the layers' names.
+/// "q_proj, to_out.0, ...": the distinct last parts of the layers' names, of numbers the last two.
 std::string known_suffixes(const std::vector<LayerTarget>& layers) {
   std::set<std::string> suffixes;
   for (const LayerTarget& target : layers) {
-    suffixes.insert(target.name.substr(target.name.rfind('.') + 1));
+    const std::string& name = target.name;
+    std::size_t dot = name.rfind('.');
+    const bool is_number = dot != name.npos && std::isdigit(name[dot + 1]) != 0;
+    if (is_number && dot > 0) dot = name.rfind('.', dot - 1);
+    suffixes.insert(name.substr(dot + 1));
   }
   std::string text;
   for (const std::string& suffix : suffixes) text += (text.empty() ? "" : ", ") + suffix;

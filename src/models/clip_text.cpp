@@ -48,6 +48,8 @@ ClipTextConfig read_clip_text_config(const std::filesystem::path& directory) {
   config.quick_gelu = activation == "quick_gelu";
   reader.expect(config.quick_gelu || activation == "gelu", "hidden_act",
                 "only quick_gelu and gelu are supported");
+  reader.expect(!reader.get<bool>("use_attention_mask", false), "use_attention_mask",
+                "only false is supported");
   reader.expect(config.hidden_size % config.num_attention_heads == 0, "num_attention_heads",
                 "expected a divisor of hidden_size");
   reader.check(directory / "config.json");

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -45,6 +46,14 @@ class JsonConfig {
 
   void expect(bool condition, const char* key, const std::string& what) {
     if (!condition) problem(key, what);
+  }
+
+  /// A problem for each key that is not among `known`, but for nulls and diffusers' "_..." ones.
+  void refuse_unknown(const std::set<std::string>& known) {
+    for (const auto& [key, value] : object_.items()) {
+      const bool is_known = key.starts_with("_") || value.is_null() || known.contains(key);
+      expect(is_known, key.c_str(), "unknown key");
+    }
   }
 
   bool has(const char* key) const { return object_.contains(key) && !object_[key].is_null(); }

@@ -265,6 +265,9 @@ LlamaConfig read_llama_config(const std::filesystem::path& directory) {
   SHIRA_CHECK(IoError, std::filesystem::is_directory(directory), "'", directory.string(),
               "': no such checkpoint directory. Give a local HuggingFace directory; `hf download "
               "ORG/NAME --local-dir DIR` fetches one.");
+  SHIRA_CHECK(ConfigError, !std::filesystem::exists(directory / "model_index.json"),
+              directory.string(),
+              ": is a diffusers pipeline, not a language model. `shira imagine` draws with it.");
   const json object = read_json_object(directory / "config.json");
   JsonConfig reader(object);
   LlamaConfig config;

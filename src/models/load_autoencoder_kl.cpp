@@ -110,6 +110,11 @@ AutoencoderKlConfig read_autoencoder_kl_config(const std::filesystem::path& dire
   for (const char* key : {"shift_factor", "latents_mean", "latents_std"}) {
     reader.expect(!reader.has(key), key, "is not supported");
   }
+  reader.refuse_unknown({"act_fn", "block_out_channels", "down_block_types", "force_upcast",
+                         "in_channels", "latent_channels", "latents_mean", "latents_std",
+                         "layers_per_block", "mid_block_add_attention", "norm_num_groups",
+                         "out_channels", "sample_size", "scaling_factor", "shift_factor",
+                         "up_block_types", "use_post_quant_conv", "use_quant_conv"});
   reader.check(directory / "config.json");
   return config;
 }

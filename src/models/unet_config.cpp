@@ -83,11 +83,9 @@ void refuse_unsupported(JsonConfig& reader) {
     const bool is_null = reader.object().contains(key) && reader.object()[key].is_null();
     reader.expect(!is_null, key, "null is not supported");
   }
-  for (const auto& [key, value] : reader.object().items()) {
-    const bool is_known = key.starts_with("_") || value.is_null() || fixed_values().contains(key) ||
-                          other_keys().contains(key);
-    reader.expect(is_known, key.c_str(), "unknown key");
-  }
+  std::set<std::string> known = other_keys();
+  for (const auto& [key, allowed] : fixed_values()) known.insert(key);
+  reader.refuse_unknown(known);
 }
 
 /// The list under `key`; empty, and a problem, where it is none or has too many entries.

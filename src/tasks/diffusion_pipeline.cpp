@@ -28,6 +28,8 @@ nlohmann::json read_index(const fs::path& directory) {
   SHIRA_CHECK(IoError, fs::is_directory(directory), "'", directory.string(),
               "': no such pipeline directory. Give a local diffusers directory; `hf download "
               "ORG/NAME --local-dir DIR` fetches one.");
+  SHIRA_CHECK(ConfigError, fs::exists(path) || !fs::exists(directory / "config.json"),
+              directory.string(), ": is one model, not a pipeline of several (model_index.json).");
   auto index = detail::read_json_object(path);
   const std::string kind = index.value("_class_name", "");
   SHIRA_CHECK(ConfigError, kind == "StableDiffusionPipeline" || kind == "StableDiffusionXLPipeline",
@@ -123,6 +125,7 @@ DiffusionPipelineImpl::DiffusionPipelineImpl(const fs::path& directory,
   }
   vae = register_module("vae", load_autoencoder_kl(directory / "vae", vae_options));
   scheduler = read_scheduler_config(directory / "scheduler" / "scheduler_config.json");
+  if (has_component(index, "scheduler")) scheduler.class_name = index["scheduler"][1];
   force_zeros_for_empty_prompt =
       has_two && index.value("force_zeros_for_empty_prompt", nlohmann::json(true)) != false;
 }

@@ -5,6 +5,7 @@
 #include <shira/io/image_file.h>
 #include <shira/tasks/diffusion_run.h>
 #include <shira/tasks/image_generation.h>
+#include <shira/tasks/noise_scheduler.h>
 #include <shira/tasks/run_masks.h>
 #include <shira/tasks/training_run.h>
 
@@ -16,6 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kSampleSteps = 25;  // of validation pictures
+constexpr const char* kSpareScheduler = "dpmpp_2m";
 
 bool trains_component(const RunConfig& config, const std::string& name) {
   return name.starts_with("unet.") ||
@@ -47,6 +49,20 @@ void choose_prediction(const RunConfig& config, SchedulerConfig& scheduler) {
                                "have it in the pipeline's scheduler_config.json."));
   }
   scheduler.prediction_type = chosen;
+}
+
+/// What draws the run's pictures, as ImagineOptions has it: the pipeline's own scheduler, or
+/// another where that is none of ours.
+std::string drawing_scheduler(const DiffusionPipeline& pipeline) {
+  try {
+    make_noise_scheduler(pipeline->scheduler, "", 1);
+    return "";
+  } catch (const ConfigError&) {
+    log_warning(detail::concat("the pipeline's ", pipeline->scheduler.class_name,
+                               " is not supported; this run draws its pictures with ",
+                               kSpareScheduler, "."));
+    return kSpareScheduler;
+  }
 }
 
 /// The first path in the directory of class-0.png, class-1.png, ... from `number` on that is free.
@@ -111,10 +127,11 @@ void make_class_images(const RunConfig& config, DiffusionPipeline& pipeline) {
               directory.string(), ": cannot be made: ", error.message(), ".");
   log_info(detail::concat("making ", config.num_class_images - there, " pictures of '",
                           config.class_prompt, "' in ", directory.string()));
-  const SchedulerConfig of_run =
-      std::exchange(pipeline->scheduler, read_scheduler_config(scheduler_file(config)));
+  const auto of_run = std::exchange(pipeline->scheduler.prediction_type,
+                                    read_scheduler_config(scheduler_file(config)).prediction_type);
   ImagineOptions options;
   options.height = options.width = config.resolution;
+  options.scheduler = drawing_scheduler(pipeline);
   std::int64_t number = 0;
   for (std::int64_t made = there + 1; made <= config.num_class_images; ++made) {
     const fs::path path = free_class_image(directory, number);
@@ -124,7 +141,7 @@ void make_class_images(const RunConfig& config, DiffusionPipeline& pipeline) {
       log_info(detail::concat("made ", made, " of ", config.num_class_images, " pictures"));
     }
   }
-  pipeline->scheduler = of_run;
+  pipeline->scheduler.prediction_type = of_run;
 }
 
 ImageSplit load_pictures(const RunConfig& config) {
@@ -190,6 +207,7 @@ std::function<std::vector<SampleText>(std::int64_t)> make_sample_pictures(
   const fs::path folder = fs::path(config.output_dir) / "samples";
   ImagineOptions options;
   options.steps = kSampleSteps;
+  options.scheduler = drawing_scheduler(pipeline);
   options.height = options.width = config.resolution;
   options.seed = static_cast<std::uint64_t>(config.seed);
   return [prompts = config.validation_prompts, pipeline = pipeline, folder,

@@ -95,6 +95,9 @@ void check_options(const std::vector<std::string>& prompts, const ImagineOptions
 torch::Tensor decode(DiffusionPipeline& pipeline, const torch::Tensor& latents) {
   const torch::Tensor pixels =
       pipeline->vae->decode(latents / pipeline->vae->config.scaling_factor);
+  SHIRA_CHECK(Error, pixels.isfinite().all().item<bool>(),
+              "the autoencoder's pixels are not finite. Try --base_dtype float32 (base_dtype in a "
+              "configuration); if they still are not, its weights are damaged.");
   return (pixels.to(torch::kFloat32).cpu() * 0.5 + 0.5).clamp(0.0, 1.0);
 }
 

@@ -46,7 +46,8 @@ void check_ddpm(const SchedulerConfig& config, Refusals& refusals) {
 }
 
 void check_pndm(const SchedulerConfig& config, Refusals& refusals) {
-  refusals.expect(config.skip_prk_steps, "skip_prk_steps", "only true is supported");
+  refusals.expect(config.skip_prk_steps, "skip_prk_steps",
+                  "Runge-Kutta steps are not supported; only a file that says true is");
   expect_noise_or_velocity(config, refusals);
 }
 
@@ -106,8 +107,8 @@ const Sampler& find_sampler(const SchedulerConfig& config, const std::string& na
   }
   SHIRA_CHECK(ConfigError, found != samplers().end(),
               name.empty() ? "the model's own noise scheduler" : "the noise scheduler", " '",
-              name.empty() ? config.class_name : name, "' is not supported. Choose one of: ", known,
-              ".");
+              name.empty() ? config.class_name : name, "' is not supported; --scheduler takes ",
+              known, ".");
   return *found;
 }
 

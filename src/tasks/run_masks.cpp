@@ -1,4 +1,6 @@
 // The table of masks.
+#include "text_encoder_hint.h"
+
 #include <shira/base/error.h>
 #include <shira/base/logging.h>
 #include <shira/sparse/mask_builders.h>
@@ -75,7 +77,8 @@ void warn_beyond_budget(const MaskMap& masks, const MaskBudget& budget) {
 std::vector<LayerTarget> run_targets(const RunConfig& config, const torch::nn::Module& model) {
   const auto shared =
       config.shira_training == "hooks" ? SharedWeights::kAllowed : SharedWeights::kRefused;
-  auto targets = select_targets(model, config.target_modules, shared);
+  auto targets = with_text_encoder_hint(
+      config, [&] { return select_targets(model, config.target_modules, shared); });
   const bool has_text_encoder = std::ranges::any_of(
       targets, [](const LayerTarget& target) { return target.name.starts_with("text_encoder"); });
   SHIRA_CHECK(ConfigError, has_text_encoder || !config.train_text_encoder,

@@ -1,4 +1,6 @@
 // One function a way of training.
+#include "text_encoder_hint.h"
+
 #include <shira/base/error.h>
 #include <shira/io/atomic_file.h>
 #include <shira/io/checksum.h>
@@ -110,7 +112,8 @@ RunMethod make_shira(const RunConfig& config, const RunModel& model,
   if (resume_from) {
     start = fitting_adapter(model.module, *resume_from);
   } else if (!config.adapter_dir.empty()) {
-    start = fitting_adapter(model.module, config.adapter_dir);
+    start = with_text_encoder_hint(
+        config, [&] { return fitting_adapter(model.module, config.adapter_dir); });
   }
   const MaskMap masks =
       start ? start->masks() : make_masks(config, model.module, &model.calibration);
@@ -142,7 +145,8 @@ LoraAdapter fitting_lora(const RunConfig& config, const torch::nn::Module& model
   for (const auto& [name, weight] : nn::unique_parameters(model)) {
     shapes[name] = weight.sizes().vec();
   }
-  LoraAdapter adapter = load_lora_adapter(directory, &shapes);
+  LoraAdapter adapter =
+      with_text_encoder_hint(config, [&] { return load_lora_adapter(directory, &shapes); });
   const char* kind = adapter.tensors.begin()->second.magnitude.defined() ? "dora" : "lora";
   SHIRA_CHECK(ConfigError, config.adapter == kind, directory.string(), ": holds a ", kind,
               " adapter. Set adapter: ", kind, ".");

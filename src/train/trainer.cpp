@@ -32,6 +32,8 @@ double median(std::vector<double> values) {
 
 using Facts = std::map<std::string, std::string>;
 
+constexpr const char* kTrainData = "training data";  // its fact is a fingerprint
+
 std::string fact_of(const Facts& facts, const std::string& key) {
   const auto found = facts.find(key);
   return found == facts.end() || found->second.empty() ? "not set" : found->second;
@@ -44,7 +46,10 @@ std::string differences(const Facts& was, const Facts& now) {
   std::string text;
   for (const auto& [key, value] : keys) {
     const std::string before = fact_of(was, key), after = fact_of(now, key);
-    if (before != after) text += "\n  " + key + ": was " + before + ", now " + after;
+    if (before == after) continue;
+    text += "\n  " + key + ": ";
+    text += key == kTrainData ? "other samples, or cut, cropped or ordered in another way"
+                              : "was " + before + ", now " + after;
   }
   return text;
 }
@@ -69,7 +74,7 @@ Trainer::Trainer(TrainerParts parts, TrainerOptions options)
 
 std::map<std::string, std::string> Trainer::identity() const {
   auto identity = options_.identity;
-  identity["training data"] = std::to_string(parts_.train.fingerprint());
+  identity[kTrainData] = std::to_string(parts_.train.fingerprint());
   identity["gradient_accumulation_steps"] = std::to_string(options_.gradient_accumulation_steps);
   return identity;
 }

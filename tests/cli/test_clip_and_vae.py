@@ -170,6 +170,7 @@ def test_a_half_precision_file_of_the_fp16_variant(tmp_path):
         ({"model_type": "bert"}, ["model_type", "clip_text_model"]),
         ({"num_hidden_layers": 1 << 20}, ["num_hidden_layers", "at most 256"]),
         ({"layer_norm_eps": -1e-5}, ["layer_norm_eps", "at least 0"]),
+        ({"use_attention_mask": True}, ["use_attention_mask", "only false"]),
     ],
     ids=str,
 )
@@ -361,6 +362,7 @@ def test_weights_of_an_autoencoder_that_do_not_fit_are_named(change, words, tmp_
         ({"layers_per_block": 1 << 20}, ["layers_per_block", "at most 16"]),
         ({"norm_num_groups": 3}, ["block_out_channels", "multiples of norm_num_groups"]),
         ({"sample_size": [-1, 3]}, ["sample_size", "from 1 to 2^24"]),
+        ({"use_tanh": True}, ["use_tanh", "unknown key"]),
     ],
     ids=str,
 )

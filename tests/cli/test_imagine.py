@@ -1,6 +1,7 @@
 """`shira imagine` against diffusers' pipelines, on tiny random ones."""
 
 import json
+import shutil
 
 import pytest
 from conftest import failure_of, run_shira
@@ -121,6 +122,17 @@ def test_every_scheduler_on_given_latents(name, guidance, pipelines, tmp_path):
     assert kept["denoised"].shape == latents.shape
 
 
+def test_the_index_says_which_scheduler_it_is(pipelines, tmp_path):
+    shutil.copytree(pipelines("sd15"), tmp_path / "base")
+    index = tmp_path / "base" / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"scheduler": ["diffusers", "EulerDiscreteScheduler"]}))
+    pipe = load_pipeline(tmp_path / "base")
+    assert type(pipe.scheduler).__name__ == "EulerDiscreteScheduler"
+    expected = pipe(PROMPT, num_inference_steps=5, generator=torch.Generator("cpu").manual_seed(0)).images[0]
+    imagine(tmp_path / "base", tmp_path / "a.png", "--steps", 5)
+    assert_equal_pictures(tmp_path / "a.png", expected)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_pipelines_load(dtype, pipelines, tmp_path):
     directory = pipelines("sd15", dtype)
@@ -239,6 +251,20 @@ def test_pipelines_of_another_kind(pipelines, tmp_path):
     flags = ["imagine", "--prompt", "a", "-o", tmp_path / "a.png", "--base_model"]
     assert "FluxPipeline" in failure_of(*flags, base)
     assert "no such directory" in failure_of(*flags, tmp_path / "absent")
+    assert "not a pipeline" in failure_of(*flags, pipelines("sd15") / "unet")
+    error = failure_of("generate", "--base_model", pipelines("sd15"), "--prompt", "a")
+    assert "diffusers pipeline" in error and "shira imagine" in error
+
+
+def test_an_autoencoder_of_not_a_number_draws_nothing(pipelines, tmp_path):
+    shutil.copytree(pipelines("sd15"), tmp_path / "base")
+    file = tmp_path / "base" / "vae" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    tensors["decoder.conv_in.weight"][0, 0, 0, 0] = float("nan")
+    save_file(tensors, file)
+    flags = ["--prompt", "a", "--steps", 1, "-o", tmp_path / "a.png"]
+    assert "not finite" in failure_of("imagine", "--base_model", tmp_path / "base", *flags, rc=1)
+    assert not (tmp_path / "a.png").exists()
 
 
 def test_latents_of_another_shape(pipelines, tmp_path):

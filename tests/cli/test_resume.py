@@ -293,7 +293,7 @@ def test_resume_with_other_data_is_refused(shira_run, interrupted, tmp_path):
     datasets = write_text(tmp_path, TEXT.replace("harbour", "village"))
     flags = ("--resume", "--set", f"datasets={json.dumps(datasets)}")
     error = failure_of(*shira_run.command(interrupted, *flags))
-    assert "data" in error and "checkpoint-" in error
+    assert "training data: other samples" in error and "checkpoint-" in error
     assert files_of(interrupted) == before
 
 

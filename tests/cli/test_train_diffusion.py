@@ -267,6 +267,33 @@ def test_what_a_run_cannot_use_is_found_before_class_pictures_are_made(pipelines
     assert "`shira train` makes them" in error
 
 
+def test_a_pipeline_of_a_foreign_scheduler_draws_its_pictures_with_another(pipelines, tmp_path):
+    shutil.copytree(pipelines("sd15"), tmp_path / "base")
+    for file, keys in (
+        ("model_index.json", {"scheduler": ["diffusers", "UniPCMultistepScheduler"]}),
+        ("scheduler/scheduler_config.json", {"_class_name": "UniPCMultistepScheduler"}),
+    ):
+        path = tmp_path / "base" / file
+        path.write_text(json.dumps(json.loads(path.read_text()) | keys))
+    keys = dreambooth(tmp_path, num_class_images=1, max_steps=1, validation_prompts=["a dog"], eval_steps=1)
+    result = run_shira("train", write_run(tmp_path, tmp_path / "base", **keys))
+    assert "UniPCMultistepScheduler is not supported; this run draws its pictures with dpmpp_2m" in result.stderr
+    samples = tmp_path / "out" / "samples" / "step-1.png"
+    flags = ["--width", 16, "--height", 16, "--steps", 25, "--scheduler", "dpmpp_2m", "-o", tmp_path / "a.png"]
+    flags += ["--base_model", tmp_path / "base", "--prompt", "a dog", "--adapter", tmp_path / "out"]
+    run_shira("imagine", *flags, "--seed", json.loads((tmp_path / "run.yaml").read_text()).get("seed", 42))
+    assert np.array_equal(Image.open(samples), Image.open(tmp_path / "a.png"))
+
+
+def test_layers_of_a_text_encoder_want_it_to_be_trained(pipelines, tmp_path):
+    base, hint = pipelines("sd15"), "train_text_encoder: true"
+    error = failure_of("train", write_run(tmp_path, base, target_modules=["q_proj"]))
+    assert hint in error and "to_out.0" in error and "net.2" in error
+    run_shira("train", write_run(tmp_path, base, train_text_encoder=True, target_modules=["to_q", "q_proj"], max_steps=1))
+    keys = {"adapter_dir": str(tmp_path / "out"), "output_dir": str(tmp_path / "next"), "shira_mask": None, "shira_density": None}
+    assert hint in failure_of("train", write_run(tmp_path, base, **keys))
+
+
 def test_repeats_in_an_epoch_have_crops_of_their_own(pipelines, tmp_path):
     keys = dreambooth(tmp_path, num_class_images=9, micro_batch_size=1, max_steps=1)
     write_pictures(tmp_path / "classes", count=9, size=(40, 16))

@@ -19,8 +19,9 @@ TEST(CheckpointCopy, TakesEverythingButWeightsAndWhatDescribesOthers) {
   TemporaryDirectory from, to;
   for (const char* name :
        {"model-00001-of-00002.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-        "pytorch_model.bin.index.json", "consolidated.00.pth", "model.gguf", "README.md",
-        "adapter_config.json", "tokenizer.model", "config.json", "chat_template.jinja"}) {
+        "pytorch_model.bin.index.json", "consolidated.00.pth", "model.gguf", "v1-5-pruned.ckpt",
+        "flax_model.msgpack", "tf_model.h5", "README.md", "adapter_config.json", "tokenizer.model",
+        "config.json", "chat_template.jinja"}) {
     write_file(from / name, name);
   }
   fs::create_directory(from / "original");

@@ -28,7 +28,8 @@ enum class TimestepSpacing { kLeading, kTrailing, kLinspace };
 /// of diffusers' classes share, or no value where they differ: a file for one class serves another,
 /// as in diffusers' B.from_config(A.config).
 struct SchedulerConfig {
-  std::string class_name = {};  // "PNDMScheduler"; may be of a class that we lack
+  /// "PNDMScheduler"; may be one that we lack. model_index.json's, where that says another.
+  std::string class_name = {};
 
   // The forward process.
   std::int64_t num_train_timesteps = 1000;
