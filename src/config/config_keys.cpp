@@ -93,30 +93,29 @@ KeyGroup factor_keys() {
 }
 
 KeyGroup data_keys() {
-  return {"Data",
-          {{.name = "datasets",
-            .field = &Run::datasets,
-            .about = "files of text or records to train on"},
-           {.name = "sequence_len",
-            .field = &Run::sequence_len,
-            .allowed = {.at_least = 2},
-            .about = "tokens of a sample at most"},
-           {.name = "sample_packing",
-            .field = &Run::sample_packing,
-            .about = "several samples in one sequence, blind to each other"},
-           {.name = "chat_template",
-            .field = &Run::chat_template,
-            .allowed = {.choices = {"llama-2", "llama-3", "chatml", "qwen", "mistral"}},
-            .about = "of messages and sharegpt data"},
-           {.name = "train_on_inputs",
-            .field = &Run::train_on_inputs,
-            .about = "prompt tokens carry loss too"},
-           {.name = "val_set_size",
-            .field = &Run::val_set_size,
-            .allowed = {.at_least = 0, .whole_from_one = true},
-            .about =
-                "below 1: a share of the samples (of pictures: of the distinct ones); 1 and above: "
-                "a count"}}};
+  return {
+      "Data",
+      {{.name = "datasets",
+        .field = &Run::datasets,
+        .about = "files of text or records to train on"},
+       {.name = "sequence_len",
+        .field = &Run::sequence_len,
+        .allowed = {.at_least = 2},
+        .about = "tokens of a sample at most"},
+       {.name = "sample_packing",
+        .field = &Run::sample_packing,
+        .about = "several samples in one sequence, blind to each other"},
+       {.name = "chat_template",
+        .field = &Run::chat_template,
+        .allowed = {.choices = {"llama-2", "llama-3", "chatml", "qwen", "mistral"}},
+        .about = "of messages and sharegpt data"},
+       {.name = "train_on_inputs",
+        .field = &Run::train_on_inputs,
+        .about = "prompt tokens carry loss too"},
+       {.name = "val_set_size",
+        .field = &Run::val_set_size,
+        .allowed = {.at_least = 0, .whole_from_one = true},
+        .about = "below 1: a share of the samples or distinct pictures; 1 and above: a count"}}};
 }
 
 KeyGroup picture_keys() {

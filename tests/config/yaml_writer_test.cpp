@@ -49,7 +49,7 @@ sequence_len: 512  # tokens of a sample at most
 sample_packing: false  # several samples in one sequence, blind to each other
 chat_template: llama-2  # of messages and sharegpt data
 train_on_inputs: false  # prompt tokens carry loss too
-val_set_size: 0  # below 1: a share of the samples; 1 and above: a count
+val_set_size: 0  # below 1: a share of the samples or distinct pictures; 1 and above: a count
 
 # Optimisation
 micro_batch_size: 1  # sequences or pictures of a forward pass
