@@ -181,7 +181,7 @@ def train_targets(cases):
                 title = {"step": "a training step's time", "memory": "a training step's memory above the base"}[what]
                 shapes = f"{len(ratios)} {family} shape{'s' * (len(ratios) > 1)}"
                 measured = f"{min(ratios):.2f}x to {max(ratios):.2f}x"
-                lines.append(row(f"{title}, {dtype}, {shapes}", trained_name(against), f"<= {target}x", measured, max(ratios) <= target))
+                lines.append(row(f"{title}, {dtype}, {shapes}", trained_name(against, family), f"<= {target}x", measured, max(ratios) <= target))
     return lines
 
 
@@ -270,11 +270,12 @@ def inference_table(result):
     return "\n".join(lines)
 
 
-def trained_name(name):
+def trained_name(name, family="llama"):
     """"peft lora" as a reader knows it."""
     engine, method = name.split()
     if engine == "peft":
-        engine = "transformers" if method in ("frozen", "full") else "PEFT"
+        library = "transformers" if family == "llama" else "diffusers"
+        engine = library if method in ("frozen", "full") else "PEFT"
     return f"{engine}: {TRAINED[method]}"
 
 
@@ -291,7 +292,9 @@ def train_table(case):
     for name, method in case["methods"].items():
         ratios = [train_ratio(case, what, name, against) for what, against in (("step", "peft lora"), ("step", "peft frozen"), ("memory", "peft lora"))]
         time_over_lora, time_over_frozen, memory_over_lora = ["" if ratio is None else f"{ratio:.2f}x" for ratio in ratios]
-        label = f"**{trained_name(name)}**" if name == "shira shira" else trained_name(name)
+        label = trained_name(name, family_of(case))
+        if name == "shira shira":
+            label = f"**{label}**"
         cells = (f"{method['trained']:,}", with_spread(method["step"]), time_over_lora, time_over_frozen, f"{memory(method) / 1e6:,.0f}", memory_over_lora)
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines)
