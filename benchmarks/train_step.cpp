@@ -3,9 +3,8 @@
 // peer is scripts/benchmark_peft_train.py; scripts/run_benchmarks.py lets all methods run in turn.
 //
 // usage: benchmark_train_step --method shira --model llama_1024 --dtype bfloat16
-//        benchmark_train_step --method shira --model benchmarks/unets/sd15      (a directory with
-//        config.json) benchmark_train_step --method shira --profile          where one step's time
-//        goes
+//        benchmark_train_step --method shira --model benchmarks/unets/sd15   (a directory)
+//        benchmark_train_step --method shira --profile          where one step's time goes
 #include "follow.h"
 #include "memory.h"
 #include "model_shapes.h"

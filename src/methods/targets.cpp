@@ -4,6 +4,7 @@
 #include <shira/nn/linear.h>
 
 #include <algorithm>
+#include <cctype>
 
 namespace shira {
 namespace {

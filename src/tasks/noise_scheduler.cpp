@@ -47,7 +47,7 @@ void check_ddpm(const SchedulerConfig& config, Refusals& refusals) {
 
 void check_pndm(const SchedulerConfig& config, Refusals& refusals) {
   refusals.expect(config.skip_prk_steps, "skip_prk_steps",
-                  "Runge-Kutta steps are not supported; only a file that says true is");
+                  "its Runge-Kutta steps are not supported: the file must say true");
   expect_noise_or_velocity(config, refusals);
 }
 
