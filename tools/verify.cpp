@@ -74,9 +74,10 @@ VerifyReport compare_unet(const VerifyFlags& flags, const std::filesystem::path&
     Unet model = load_unet(directory, options);
     return verify(model, flags.reference, flags.tolerance);
   }
-  SHIRA_CHECK(ConfigError, directory != flags.model.directory(), "--base_model ",
-              directory.string(),
-              ": an adapter needs the whole pipeline, the directory with model_index.json.");
+  SHIRA_CHECK(ConfigError, directory != flags.model.directory(),
+              "--adapter needs the whole "
+              "pipeline as --base_model, the directory with model_index.json. Got ",
+              directory.string(), ".");
   ModelFlags model = flags.model;
   model.base_dtype = "float32";
   AdaptedPipeline adapted(model);

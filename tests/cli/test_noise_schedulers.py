@@ -364,8 +364,8 @@ def test_the_forward_process_equals_that_of_ddpm(dtype, cases):
         ("dpmpp_2m", {"solver_order": 4}, "solver_order"),
         ("dpmpp_2m", {"use_flow_sigmas": True}, "use_flow_sigmas"),
         ("dpmpp_2m", {"lambda_min_clipped": 20.0}, "Take fewer"),
-        ("", {"_class_name": "LCMScheduler"}, "'LCMScheduler' is not supported. Choose one of: ddpm, ddim"),
-        ("dpm", {}, "'dpm' is not supported. Choose one of: ddpm, ddim"),
+        ("", {"_class_name": "LCMScheduler"}, "'LCMScheduler' is not supported; --scheduler takes ddpm, ddim"),
+        ("dpm", {}, "'dpm' is not supported; --scheduler takes ddpm, ddim"),
     ],
 )
 def test_what_a_sampler_cannot_honour_is_refused(name, config, says, cases):
