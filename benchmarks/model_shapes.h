@@ -4,6 +4,8 @@
 
 #include <shira/models/llama_config.h>
 
+#include <torch/types.h>
+
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -34,6 +36,13 @@ inline LlamaConfig llama_config(const std::string& name) {
   LlamaConfig config = llama_shape(128, 320, 2, 4, 16);
   config.vocab_size = 256;
   return config;
+}
+
+/// Every matrix and convolution but embedding and head, as PEFT's `all-linear` has it.
+inline bool is_target(const std::string& name, const torch::Tensor& parameter) {
+  const bool is_end =
+      name == "model.embed_tokens.weight" || name == "lm_head.weight" || name == "conv_out.weight";
+  return parameter.dim() >= 2 && !is_end;
 }
 
 }  // namespace shira::benchmarks

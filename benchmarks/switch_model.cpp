@@ -65,15 +65,11 @@ std::shared_ptr<torch::nn::Module> make_model(const Options& options) {
   return shira::Llama(llama_config(options.model), random).ptr();
 }
 
-/// Every matrix and convolution but embedding and head, as PEFT's `all-linear` has it.
 std::vector<shira::NamedTensor> targets_of(const torch::nn::Module& model) {
   std::vector<shira::NamedTensor> targets;
   for (const auto& parameter : model.named_parameters()) {
-    const std::string& name = parameter.key();
-    const bool is_end = name == "model.embed_tokens.weight" || name == "lm_head.weight" ||
-                        name == "conv_out.weight";
-    if (parameter.value().dim() >= 2 && !is_end) {
-      targets.emplace_back(name, parameter.value().detach());
+    if (is_target(parameter.key(), parameter.value())) {
+      targets.emplace_back(parameter.key(), parameter.value().detach());
     }
   }
   return targets;

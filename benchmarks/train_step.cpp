@@ -153,15 +153,13 @@ shira::Batch unet_batch(const Options& options, const shira::UnetConfig& config)
           {"target", waves(latents, 0.53).to(torch::kFloat32)}};
 }
 
-/// Every linear layer and convolution but the head is a target.
 Task unet_task(const Options& options) {
   shira::Unet model = make_unet(options);
   model->gradient_checkpointing = options.gradient_checkpointing;
   const auto parameters = model->named_parameters();
   std::set<std::string> layers;
   for (const auto& parameter : parameters) {
-    const bool is_head = parameter.key() == "conv_out.weight";
-    if (parameter.value().dim() >= 2 && !is_head) layers.insert(parameter.key());
+    if (is_target(parameter.key(), parameter.value())) layers.insert(parameter.key());
   }
   return {.model = model.ptr(),
           .targets = shira::targets_named(*model, layers),
